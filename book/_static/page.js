@@ -1,0 +1,36 @@
+// Small repairs of the theme for people who use a screen reader or a keyboard. The theme's own markup
+// gives some controls a name that differs from the words on them, and leaves the logo outside a landmark.
+(function () {
+  "use strict";
+  function each(selector, repair) {
+    document.querySelectorAll(selector).forEach(repair);
+  }
+  function repair() {
+    each('button.search-button[aria-label], button.search-button-field[aria-label]', function (button) {
+      button.setAttribute("aria-label", "Search");
+    });
+    each('summary[aria-label="Toggle hidden content"]', function (summary) {
+      summary.removeAttribute("aria-label");
+    });
+    each("nav.bd-links li > details > summary", function (summary) {
+      var link = summary.closest("li").querySelector("a");
+      summary.setAttribute("aria-label", "Pages under " + (link ? link.textContent.trim() : "this one"));
+    });
+    each(".bd-sidebar-primary .sidebar-primary-items__start", function (block) {
+      block.setAttribute("role", "navigation");
+      block.setAttribute("aria-label", "Book");
+    });
+    each("[role=doc-bibliography], [role=list] [role=doc-biblioentry], [role=doc-biblioentry]", function (entry) {
+      entry.removeAttribute("role");
+    });
+    each("div.citation-list[role], dl.citation[role]", function (list) {
+      list.removeAttribute("role");
+    });
+    // a formula, a table or a listing that is wider than the screen scrolls; so it must be reachable by key
+    each("div.math, div.highlight > pre, .vae-scroll", function (box) {
+      if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
+    });
+  }
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", repair);
+  else repair();
+})();

@@ -1,0 +1,58 @@
+"""Every public formula of the core says what it computes and shows it once."""
+
+import inspect
+
+import pytest
+
+import vae_lib.bounds
+import vae_lib.divergences
+import vae_lib.laboratory
+import vae_lib.likelihoods
+
+CORE = [vae_lib.bounds, vae_lib.divergences, vae_lib.likelihoods, vae_lib.laboratory]
+
+
+def public_objects():
+    """Every name in __all__, and every public method that the class itself writes down."""
+    for module in CORE:
+        for name in module.__all__:
+            thing = getattr(module, name)
+            yield f"{module.__name__}.{name}", thing
+            if inspect.isclass(thing):
+                for method, value in vars(thing).items():
+                    written = inspect.isfunction(value) or isinstance(value, (property, classmethod))
+                    if written and not method.startswith("_"):
+                        yield f"{module.__name__}.{name}.{method}", getattr(thing, method)
+
+
+# shown by their classes (the module is called, not its forward) or made by NamedTuple and nn.Module
+SHOWN_ELSEWHERE = ("forward", "extra_repr")
+OBJECTS = [(n, o) for n, o in public_objects() if not n.endswith(SHOWN_ELSEWHERE)]
+
+
+@pytest.mark.parametrize(("name", "thing"), OBJECTS, ids=[name for name, _ in OBJECTS])
+def test_has_a_summary_and_a_doctest(name, thing):
+    docstring = inspect.getdoc(thing)
+    assert docstring, f"{name} has no docstring"
+    summary = docstring.splitlines()[0]
+    assert summary.endswith((".", ";", ",")), f"{name}: {summary!r}"
+    assert ">>> " in docstring, f"{name} has no example"
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [(n, o) for n, o in OBJECTS if inspect.isfunction(o)],
+    ids=[n for n, o in OBJECTS if inspect.isfunction(o)],
+)
+def test_says_what_it_refuses(name, thing):
+    assert "Raises:" in inspect.getdoc(thing) or not inspect.signature(thing).parameters.keys() - {"self"}, (
+        f"{name} does not say what it refuses"
+    )
+
+
+def test_all_is_complete_and_sorted():
+    for module in CORE:
+        assert sorted(module.__all__) == module.__all__ or module is vae_lib.laboratory
+        for name in module.__all__:
+            assert hasattr(module, name)
+    assert len(OBJECTS) > 25

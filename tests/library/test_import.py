@@ -1,0 +1,90 @@
+"""`import vae_lib` touches no network, no disk, no global state, and is quick."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ROOMS = ["vae_lib", "vae_lib.bounds", "vae_lib.divergences", "vae_lib.likelihoods"]
+ROOMS += ["vae_lib.laboratory"]
+
+SCRIPT = """
+import importlib, json, sys, time
+
+deeds = []
+
+def watch(event, arguments):
+    if event.startswith(("socket.", "subprocess.", "os.system", "os.mkdir", "os.rename", "os.remove",
+                         "os.exec", "os.fork", "os.posix_spawn", "shutil.", "urllib.", "http.",
+                         "ftplib.", "os.putenv", "os.chdir")):
+        deeds.append(f"{event} {arguments!r}"[:200])
+    elif event == "open":
+        path, mode, flags = arguments
+        if (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & 3:
+            deeds.append(f"open {path!r} {mode!r}")
+
+import torch
+
+def state():
+    return (torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(),
+            torch.get_rng_state().tolist(), torch.distributions.Distribution._validate_args,
+            torch.get_num_threads(), sys.getrecursionlimit(), sorted(sys.path))
+
+before = state()
+sys.addaudithook(watch)
+
+started = time.process_time()
+for room in ROOMS:
+    importlib.import_module(room)
+seconds = time.process_time() - started
+heavy = {"matplotlib", "sklearn", "scipy", "IPython", "ipywidgets", "pandas"} & set(sys.modules)
+report = {"deeds": list(deeds), "same": before == state(), "seconds": seconds,
+          "heavy": sorted(heavy)}
+
+# the negative control: the watch must see what these lines do
+deeds.clear()
+import socket
+socket.socket().close()
+open(TARGET, "w").close()
+torch.manual_seed(1)
+report |= {"control_deeds": deeds, "control_same": before == state()}
+print(json.dumps(report))
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> dict:
+    """What importing does in a fresh interpreter, once torch is there."""
+    target = str(tmp_path_factory.mktemp("import") / "written")
+    finished = subprocess.run(
+        [sys.executable, "-B", "-c", f"ROOMS = {ROOMS!r}\nTARGET = {target!r}\n{SCRIPT}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    return json.loads(finished.stdout)
+
+
+def test_no_socket_no_process_no_file_written(report):
+    assert report["deeds"] == []
+
+
+def test_no_global_state_changed(report):
+    assert report["same"]
+
+
+def test_nothing_heavy_is_pulled_in(report):
+    assert report["heavy"] == []
+
+
+def test_well_under_a_second_beyond_torch(report):
+    assert report["seconds"] < 0.5  # seconds of processor time, so that a busy machine is no fault
+
+
+def test_the_watch_sees_what_it_should(report):
+    assert any("socket.__new__" in deed for deed in report["control_deeds"])
+    assert any("written" in deed for deed in report["control_deeds"])
+    assert not report["control_same"]

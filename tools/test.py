@@ -1,0 +1,144 @@
+"""Run every test of the project and say in one table what passed and how long it took.
+
+Two stages run at a time: the book is built while the library and the exercises are tested; the notebooks
+are executed by nbval while Chromium reads the built pages. One stage in red does not hide the others.
+`python tools/test.py library site` runs only the stages that are named.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+import notebooks
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / "_build" / "logs"
+# One thread per process: two stages share two cores, and small models gain nothing from a second thread.
+QUIET = {"OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+# nbgrader calls alembic, and JupyterLab its kernel, by name: find the ones of this environment.
+BIN = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
+TOGETHER = [["lint"], ["build", "library"], ["nbval", "site"]]
+
+
+@dataclass
+class Stage:
+    name: str
+    command: list
+    code: int = 0
+    seconds: float = 0.0
+    output: str = ""
+
+    def run(self):
+        started = time.monotonic()
+        done = subprocess.run(
+            [str(part) for part in self.command],
+            cwd=ROOT,
+            env={**os.environ, **QUIET, **BIN},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self.code, self.output = done.returncode, done.stdout
+        self.seconds = time.monotonic() - started
+        (LOGS / f"{self.name}.log").write_text(self.output)
+        print(f"\n===== {self.name} ({self.seconds:.0f} s) =====\n{self.output}", flush=True)
+
+
+def stages():
+    """Every stage by its name."""
+    python = sys.executable
+    pytest = [python, "-m", "pytest", "-q"]
+    alone = ["-c", os.devnull, "--rootdir", notebooks.TARGET, "-p", "no:cacheprovider", "--durations=10"]
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180"]
+    library = ["tests/library", "tests/figures", "tests/explorables", "tests/exercises", "vae_lib"]
+    made = [
+        Stage("lint", [python, "-m", "ruff", "check", "."]),
+        Stage("build", [python, "tools/build.py"]),
+        Stage("library", [*pytest, *library, "tests/book/test_sources.py"]),
+        Stage("nbval", [*pytest, *alone, *nbval, *notebooks.write_all()]),
+        Stage("site", [*pytest, "tests/book", "tests/browser", "--ignore=tests/book/test_sources.py"]),
+    ]
+    return {stage.name: stage for stage in made}
+
+
+def ensure_grading():
+    """nbgrader is the instructor's extra; the tests of the exercises need it."""
+    try:
+        import nbgrader  # noqa: F401
+    except ImportError:
+        print("installing the [grading] extra", flush=True)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        done = subprocess.run([*pip, "--editable", ".[grading]"], cwd=ROOT)
+        if done.returncode:
+            sys.exit("make: nbgrader could not be installed: is there a network?")
+
+
+def ensure_chromium():
+    """Debian's Chromium where we may install it; elsewhere the browser tests say why they are skipped."""
+    if shutil.which("chromium") or shutil.which("google-chrome") or not shutil.which("apt-get"):
+        return
+    if os.geteuid() != 0:
+        return
+    print("installing chromium", flush=True)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["apt-get", "update", "-qq"], **quiet)
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "chromium"],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        **quiet,
+    )
+
+
+def nbval_ran_every_cell(stage):
+    """nbval runs one test per code cell; fewer would mean that some cell was passed over."""
+    paths = [path for path in stage.command if isinstance(path, Path) and path.suffix == ".ipynb"]
+    books = [nbformat.read(path, as_version=4) for path in paths]
+    cells = sum(cell.cell_type == "code" for book in books for cell in book.cells)
+    last = stage.output.splitlines()[-1] if stage.output else ""
+    ran = sum(int(n) for n in re.findall(r"(\d+) (?:passed|failed)", last))
+    print(f"nbval ran {ran} cells; the {len(paths)} notebooks of _toc.yml have {cells}")
+    if ran != cells:
+        stage.code = stage.code or 1
+
+
+def main():
+    started = time.monotonic()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    every = stages()
+    wanted = sys.argv[1:] or list(every)
+    unknown = set(wanted) - set(every)
+    if unknown:
+        sys.exit(f"make: no stage named {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    if "library" in wanted:
+        ensure_grading()
+    if "site" in wanted:
+        ensure_chromium()
+    for group in TOGETHER:
+        chosen = [every[name] for name in group if name in wanted]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(Stage.run, chosen))
+    if "nbval" in wanted:
+        nbval_ran_every_cell(every["nbval"])
+
+    print("\nstage      result   seconds")
+    for name in wanted:
+        stage = every[name]
+        print(f"{stage.name:10} {'red' if stage.code else 'green':8} {stage.seconds:7.0f}")
+    print(f"{'all':10} {'':8} {time.monotonic() - started:7.0f}")
+    red = [name for name in wanted if every[name].code]
+    if red:
+        sys.exit(f"make: red: {', '.join(red)} (the full text of each stage is in {LOGS})")
+    print("all green")
+
+
+if __name__ == "__main__":
+    main()

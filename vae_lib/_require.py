@@ -1,0 +1,63 @@
+"""Refusals: each names the argument, says what it got and what it wanted."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["finite", "floating", "positive_integer", "positive_number", "probabilities", "shape"]
+
+
+def shape(name: str, tensor: Tensor, wanted: tuple[int | None, ...], meaning: str) -> None:
+    """Refuse a tensor whose shape is not `wanted`; None stands for any size."""
+    fits = tensor.dim() == len(wanted) and all(
+        size in (None, got) for size, got in zip(wanted, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; wanted {meaning}")
+
+
+def floating(name: str, tensor: Tensor) -> None:
+    """Refuse integers, booleans and complex numbers."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} has dtype {tensor.dtype}; wanted real floating-point numbers")
+
+
+def finite(name: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinities."""
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise ValueError(
+            f"{name} holds {bad} value{'s' if bad > 1 else ''} that {'are' if bad > 1 else 'is'} "
+            "NaN or infinite; wanted finite numbers"
+        )
+
+
+def positive_integer(name: str, value: int) -> None:
+    """Refuse zero, negative counts and counts that are no integers."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
+
+
+def positive_number(name: str, value: float | int | Tensor) -> None:
+    """Refuse a number that is not finite and greater than zero."""
+    number = value.item() if isinstance(value, Tensor) else float(value)
+    if not (0.0 < number < float("inf")):
+        raise ValueError(f"{name} is {number!r}; wanted a finite number greater than 0")
+
+
+def probabilities(name: str, rows: Tensor) -> None:
+    """Refuse rows (last dimension) that are not probability distributions.
+
+    A row may miss one by the square root of the rounding unit: 1.5e-8 in float64, 3.5e-4 in
+    float32.
+    """
+    floating(name, rows)
+    finite(name, rows)
+    if rows.numel() == 0 or rows.dim() == 0:
+        raise ValueError(f"{name} has shape {tuple(rows.shape)}; wanted at least one probability")
+    lowest = rows.min().item()
+    if lowest < 0.0:
+        raise ValueError(f"{name} holds the probability {lowest:.6g}; wanted none below 0")
+    totals = rows.sum(-1).reshape(-1)
+    worst = totals[(totals - 1.0).abs().argmax()].item()
+    if abs(worst - 1.0) > torch.finfo(rows.dtype).eps ** 0.5:
+        raise ValueError(f"{name} holds a row that sums to {worst:.6g}; wanted rows that sum to 1")

@@ -1,0 +1,472 @@
+r"""The auto-encoder and the variational auto-encoder.
+
+A model is made of modules that return `torch.distributions` objects, so its code reads like the
+mathematics. Every bound has one value per example: pixels and latents are summed, and only the
+caller averages over the batch.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
+
+from vae_lib import _require
+
+__all__ = ["VAE", "AutoEncoder", "StandardNormal"]
+
+
+class StandardNormal(nn.Module):
+    r"""The prior :math:`p(z) = \mathcal{N}(0, I)` over `latent` numbers.
+
+    Calling it returns the distribution, on the device and in the precision of the model that the
+    prior belongs to.
+
+    Args:
+        latent: The number of latent variables, at least 1.
+
+    Raises:
+        ValueError: If `latent` is below 1.
+
+    Book: chapter 8 (encoder, decoder, prior).
+
+    Example:
+        >>> prior = StandardNormal(2)()
+        >>> prior.log_prob(torch.zeros(3, 2))
+        tensor([-1.8379, -1.8379, -1.8379])
+    """
+
+    def __init__(self, latent: int):
+        super().__init__()
+        _require.positive_integer("latent", latent)
+        self.register_buffer("mean", torch.zeros(latent), persistent=False)
+
+    def forward(self) -> Independent:
+        std = torch.ones_like(self.mean)
+        return Independent(Normal(self.mean, std, validate_args=False), 1)
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, pixels)")
+
+
+def _check_event(maker: str, made: Distribution, event: str) -> Distribution:
+    """Refuse a distribution whose log_prob would not be one number per example."""
+    if len(made.event_shape) != 1:
+        raise ValueError(
+            f"{maker} returned a distribution with event shape {tuple(made.event_shape)}; wanted "
+            f"({event},), as torch.distributions.Independent(..., 1) makes it"
+        )
+    return made
+
+
+class VAE(nn.Module):
+    r"""A variational auto-encoder: a decoder, a prior, and an encoder that infers the latents.
+
+    .. math:: \ln p_\theta(x) \ge \mathcal{L}(x)
+              = \mathbb{E}_{q_\phi(z|x)} \ln p_\theta(x|z)
+              - \mathrm{KL}\left( q_\phi(z|x) \,\|\, p(z) \right)
+
+    The first term is called the reconstruction, the second the rate.
+
+    Every value is in nats and belongs to one example: x is (batch, pixels), z is (batch, latent),
+    and the axis of samples comes first, z (k, batch, latent).
+
+    Args:
+        encoder: A module; `encoder(x)` returns :math:`q_\phi(z|x)`, a distribution with
+            `event_shape == (latent,)` that can be sampled with `rsample`.
+        decoder: A module; `decoder(z)` returns :math:`p_\theta(x|z)` with
+            `event_shape == (pixels,)`. It accepts any number of axes before the last.
+        prior: A distribution over z, or a module that returns one when called; a module moves with
+            the model to another device, a distribution does not. The default is the standard
+            normal with `encoder.latent` variables.
+
+    Raises:
+        ValueError: If no prior is given and the encoder has no attribute `latent`.
+
+    Book: chapters 2 to 4 (the bound), chapter 8 (the model). Source: Kingma and Welling (2014).
+
+    Example:
+        >>> from vae_lib.networks import mlp_vae
+        >>> model = mlp_vae(pixels=64, latent=2, seed=0)
+        >>> x = torch.zeros(5, 64)
+        >>> model.elbo(x).shape, model.log_weights(x, k=7).shape
+        (torch.Size([5]), torch.Size([7, 5]))
+        >>> model.sample(3).shape, model.reconstruct(x).shape
+        (torch.Size([3, 64]), torch.Size([5, 64]))
+    """
+
+    has_elbo = True
+
+    def __init__(
+        self,
+        encoder: Callable[[Tensor], Distribution],
+        decoder: Callable[[Tensor], Distribution],
+        prior: Distribution | Callable[[], Distribution] | None = None,
+    ):
+        super().__init__()
+        if prior is None:
+            latent = getattr(encoder, "latent", None)
+            if latent is None:
+                raise ValueError(
+                    "prior is None and the encoder has no attribute `latent`; wanted one of them: "
+                    "set encoder.latent, or pass prior=StandardNormal(latent)"
+                )
+            prior = StandardNormal(latent)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior_source = prior
+
+    @property
+    def prior(self) -> Distribution:
+        """The distribution :math:`p(z)`, with `event_shape == (latent,)`.
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> mlp_vae(pixels=64, latent=2, seed=0).prior.mean
+            tensor([0., 0.])
+        """
+        source = self.prior_source
+        return source if isinstance(source, Distribution) else source()
+
+    def encode(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
+        r"""The approximate posterior :math:`q_\phi(z|x)`, one per example. It draws nothing.
+
+        Its `.mean` is the code of x, (batch, latent).
+
+        Raises:
+            ValueError: If the encoder returns a distribution whose event is not (latent,).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> q = mlp_vae(pixels=64, latent=2, seed=0).encode(torch.zeros(5, 64))
+            >>> q.mean.shape, q.stddev.shape
+            (torch.Size([5, 2]), torch.Size([5, 2]))
+        """
+        return _check_event("encoder", self.encoder(x), "latent")
+
+    def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
+        r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
+
+        Raises:
+            ValueError: If the decoder returns a distribution whose event is not (pixels,).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> p = mlp_vae(pixels=64, latent=2, seed=0).decode(torch.zeros(7, 5, 2))
+            >>> p.batch_shape, p.event_shape
+            (torch.Size([7, 5]), torch.Size([64]))
+        """
+        return _check_event("decoder", self.decoder(z), "pixels")
+
+    def _posterior_and_prior(self, x: Tensor) -> tuple[Distribution, Distribution]:
+        posterior, prior = self.encode(x), self.prior
+        if posterior.event_shape != prior.event_shape:
+            raise ValueError(
+                f"encoder returned {posterior.event_shape[0]} latent variables; wanted as many as "
+                f"the prior has, event shape {tuple(prior.event_shape)}"
+            )
+        return posterior, prior
+
+    def log_weights(self, x: Float[Tensor, "*batch pixels"], k: int = 1) -> Float[Tensor, "k *batch"]:
+        r"""Draw :math:`z_1, \dots, z_k \sim q_\phi(z|x)` and return the log-weights of the draws.
+
+        .. math:: \ln w_i = \ln p_\theta(x|z_i) + \ln p(z_i) - \ln q_\phi(z_i|x)
+
+        Every bound on :math:`\ln p_\theta(x)` is a function of this one tensor: see
+        `vae_lib.bounds`. The encoder runs once, whatever k is.
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws for each of them.
+
+        Returns:
+            The log-weights in nats, (k, batch), differentiable in every parameter.
+
+        Raises:
+            ValueError: If k is below 1, if x has no batch axis or values that the likelihood
+                refuses, or if encoder, decoder and prior do not fit together.
+
+        Book: chapter 3 (a family of bounds), chapter 8.
+
+        Example:
+            >>> from vae_lib.bounds import iwae_bound
+            >>> from vae_lib.networks import mlp_vae
+            >>> log_w = mlp_vae(pixels=64, latent=2, seed=0).log_weights(torch.zeros(5, 64), k=20)
+            >>> iwae_bound(log_w).shape
+            torch.Size([5])
+        """
+        _check_images(x)
+        _require.positive_integer("k", k)
+        posterior, prior = self._posterior_and_prior(x)
+        z = posterior.rsample((k,))  # (k, batch, latent)
+        return self.decode(z).log_prob(x) + prior.log_prob(z) - posterior.log_prob(z)
+
+    def loss_terms(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1, analytic_kl: bool = True
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        r"""The two terms of the ELBO, estimated with k draws from the posterior.
+
+        .. math:: \mathbb{E}_{q_\phi(z|x)} \ln p_\theta(x|z), \qquad
+                  \mathrm{KL}\left( q_\phi(z|x) \,\|\, p(z) \right)
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws that are averaged.
+            analytic_kl: Whether the rate is the KL in closed form. Otherwise it is the average of
+                :math:`\ln q_\phi(z|x) - \ln p(z)` over the same draws: unbiased too, but
+                noisier, and one estimate may well be negative.
+
+        Returns:
+            The reconstruction and the rate in nats, each (batch,).
+
+        Raises:
+            ValueError: As `log_weights`, and if the KL has no closed form.
+
+        Book: chapter 8 (the loss contract).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> model, x = mlp_vae(pixels=64, latent=2, seed=0), torch.zeros(5, 64)
+            >>> reconstruction, rate = model.loss_terms(x)
+            >>> reconstruction.shape, rate.shape
+            (torch.Size([5]), torch.Size([5]))
+        """
+        _check_images(x)
+        _require.positive_integer("k", k)
+        posterior, prior = self._posterior_and_prior(x)
+        z = posterior.rsample((k,))  # (k, batch, latent)
+        reconstruction = self.decode(z).log_prob(x).mean(0)  # (batch,)
+        if not analytic_kl:
+            return reconstruction, (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+        try:
+            rate = kl_divergence(posterior, prior)
+        except NotImplementedError as error:
+            raise ValueError(
+                f"analytic_kl is True, but KL({type(posterior).__name__} || "
+                f"{type(prior).__name__}) has no closed form here; wanted analytic_kl=False"
+            ) from error
+        return reconstruction, rate
+
+    def elbo(
+        self,
+        x: Float[Tensor, "*batch pixels"],
+        k: int = 1,
+        beta: float = 1.0,
+        analytic_kl: bool = True,
+    ) -> Float[Tensor, "*batch"]:
+        r"""An unbiased estimate of the ELBO with k draws: reconstruction − beta · rate.
+
+        It is random, because it draws z. Only its expectation is a bound on
+        :math:`\ln p_\theta(x)`, and only for beta ≥ 1. More draws make it steadier, not tighter.
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws that are averaged.
+            beta: The weight of the rate.
+            analytic_kl: As in `loss_terms`.
+
+        Returns:
+            The estimate in nats, one value per example, (batch,). The loss is
+            `-model.elbo(x).mean()`.
+
+        Raises:
+            ValueError: As `loss_terms`.
+
+        Book: chapter 8 (the loss contract).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> loss = -mlp_vae(pixels=64, latent=2, seed=0).elbo(torch.zeros(5, 64)).mean()
+            >>> loss.shape, bool(loss > 0)
+            (torch.Size([]), True)
+        """
+        reconstruction, rate = self.loss_terms(x, k, analytic_kl)
+        return reconstruction - beta * rate
+
+    def log_likelihood(
+        self, x: Float[Tensor, "batch pixels"], z: Float[Tensor, "points latent"]
+    ) -> Float[Tensor, "points batch"]:
+        r""":math:`\ln p_\theta(x|z)` for every code and every example, in nats.
+
+        This is the function that `vae_lib.laboratory.grid_log_evidence` asks for: with one or two
+        latents it turns the decoder into :math:`\ln p_\theta(x)`, without any bound.
+
+        Args:
+            x: The examples, (batch, pixels).
+            z: The codes, (points, latent).
+
+        Raises:
+            ValueError: If x has no batch axis or values that the likelihood refuses.
+
+        Book: chapter 8 (is the number right?).
+
+        Example:
+            >>> from vae_lib.laboratory import grid_log_evidence
+            >>> from vae_lib.networks import mlp_vae
+            >>> model, x = mlp_vae(pixels=3, latent=1, seed=0), torch.zeros(5, 3)
+            >>> model.log_likelihood(x, torch.zeros(11, 1)).shape
+            torch.Size([11, 5])
+            >>> grid_log_evidence(model.log_likelihood, x, latent_dim=1).shape
+            torch.Size([5])
+        """
+        _check_images(x)
+        return self.decode(z.unsqueeze(1)).log_prob(x)  # (points, 1) against (batch,)
+
+    @torch.no_grad()
+    def sample(self, n: int, mean: bool = False) -> Float[Tensor, "n pixels"]:
+        r"""Generate n new examples from the prior; the encoder is not used.
+
+        .. math:: z \sim p(z), \qquad x \sim p_\theta(x|z)
+
+        Args:
+            n: How many.
+            mean: Whether to return the mean of :math:`p_\theta(x|z)` in place of a draw from
+                it. Such pictures look cleaner, but they are not samples of the model.
+
+        Returns:
+            The examples, (n, pixels), without gradients.
+
+        Raises:
+            ValueError: If n is below 1.
+
+        Book: chapter 8 (four test-time modes).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> mlp_vae(pixels=64, latent=2, seed=0).sample(3).unique()
+            tensor([0., 1.])
+        """
+        _require.positive_integer("n", n)
+        likelihood = self.decode(self.prior.sample((n,)))
+        return likelihood.mean if mean else likelihood.sample()
+
+    @torch.no_grad()
+    def reconstruct(
+        self, x: Float[Tensor, "*batch pixels"], mean: bool = True
+    ) -> Float[Tensor, "*batch pixels"]:
+        r"""Encode x and decode it again.
+
+        Args:
+            x: The examples, (batch, pixels).
+            mean: Whether to decode the mean of :math:`q_\phi(z|x)` and return the mean of
+                :math:`p_\theta(x|z)`: the same picture each time. Otherwise both are drawn.
+
+        Returns:
+            The reconstructions, (batch, pixels), without gradients.
+
+        Raises:
+            ValueError: If x has no batch axis.
+
+        Book: chapter 8 (four test-time modes).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> model, x = mlp_vae(pixels=64, latent=2, seed=0), torch.zeros(5, 64)
+            >>> bool((model.reconstruct(x) == model.reconstruct(x)).all())
+            True
+        """
+        _check_images(x)
+        posterior = self.encode(x)
+        likelihood = self.decode(posterior.mean if mean else posterior.sample())
+        return likelihood.mean if mean else likelihood.sample()
+
+
+class AutoEncoder(nn.Module):
+    r"""An auto-encoder: one code per example, no prior, no noise in the code.
+
+    It maximises :math:`\ln p_\theta(x|z = f_\phi(x))` alone. That is no bound on anything:
+    without a posterior there is no rate, and without a prior there is nothing to sample from.
+
+    Args:
+        encoder: A module; `encoder(x)` returns codes (batch, latent), or a distribution whose
+            mean is taken as the code.
+        decoder: A module; `decoder(z)` returns a distribution with `event_shape == (pixels,)`.
+
+    Book: chapter 4 (an auto-encoder against a VAE).
+
+    Example:
+        >>> from vae_lib.networks import mlp_vae
+        >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
+        >>> model = AutoEncoder(vae.encoder, vae.decoder)
+        >>> model.reconstruct(torch.zeros(5, 64)).shape
+        torch.Size([5, 64])
+    """
+
+    has_elbo = False
+
+    def __init__(
+        self,
+        encoder: Callable[[Tensor], Tensor | Distribution],
+        decoder: Callable[[Tensor], Distribution],
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch latent"]:
+        """The code of each example, (batch, latent). It draws nothing.
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
+            >>> AutoEncoder(vae.encoder, vae.decoder).encode(torch.zeros(5, 64)).shape
+            torch.Size([5, 2])
+        """
+        code = self.encoder(x)
+        return code.mean if isinstance(code, Distribution) else code
+
+    def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
+        r"""The likelihood :math:`p_\theta(x|z)` of each code, with `event_shape == (pixels,)`.
+
+        Raises:
+            ValueError: If the decoder returns a distribution whose event is not (pixels,).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
+            >>> AutoEncoder(vae.encoder, vae.decoder).decode(torch.zeros(5, 2)).mean.shape
+            torch.Size([5, 64])
+        """
+        return _check_event("decoder", self.decoder(z), "pixels")
+
+    def loss_terms(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """The reconstruction log-likelihood in nats and zeros for the rate it does not pay.
+
+        k is accepted so that `vae_lib.training.fit` can train both models; without noise one pass
+        is all.
+
+        Raises:
+            ValueError: If k is below 1, or if x has no batch axis or values that the likelihood
+                refuses.
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
+            >>> AutoEncoder(vae.encoder, vae.decoder).loss_terms(torch.zeros(5, 64))[1]
+            tensor([0., 0., 0., 0., 0.])
+        """
+        _check_images(x)
+        _require.positive_integer("k", k)
+        reconstruction = self.decode(self.encode(x)).log_prob(x)
+        return reconstruction, torch.zeros_like(reconstruction)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch pixels"]:
+        """The mean of the likelihood at the code of each example, (batch, pixels).
+
+        Raises:
+            ValueError: If x has no batch axis.
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
+            >>> AutoEncoder(vae.encoder, vae.decoder).reconstruct(torch.zeros(5, 64)).shape
+            torch.Size([5, 64])
+        """
+        _check_images(x)
+        return self.decode(self.encode(x)).mean
