@@ -1,8 +1,7 @@
 """Run every test of the project and say in one table what passed and how long it took.
 
-Two stages run at a time: the book is built while the library and the exercises are tested; the notebooks
-are executed by nbval while Chromium reads the built pages. One stage in red does not hide the others.
-`python tools/test.py library site` runs only the stages that are named.
+Two stages run at a time, the longest first; those that read the built book wait for it. One stage in red
+does not hide the others. `python tools/test.py library pages` runs only the stages that are named.
 """
 
 import os
@@ -12,8 +11,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Lock
 
 import nbformat
 
@@ -25,18 +25,25 @@ LOGS = ROOT / "_build" / "logs"
 QUIET = {"OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 # nbgrader calls alembic, and JupyterLab its kernel, by name: find the ones of this environment.
 BIN = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
-TOGETHER = [["lint"], ["build", "library"], ["nbval", "site"]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Stage:
     name: str
     command: list
+    after: "Stage | None" = None
     code: int = 0
     seconds: float = 0.0
     output: str = ""
+    over: Event = field(default_factory=Event)
 
     def run(self):
+        try:
+            self._run()
+        finally:
+            self.over.set()
+
+    def _run(self):
         started = time.monotonic()
         done = subprocess.run(
             [str(part) for part in self.command],
@@ -59,13 +66,16 @@ def stages():
     pytest = [python, "-m", "pytest", "-q"]
     alone = ["-c", os.devnull, "--rootdir", notebooks.TARGET, "-p", "no:cacheprovider", "--durations=10"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180"]
+    elsewhere = ["--ignore=tests/book/test_sources.py", "--ignore=tests/browser/test_site.py"]
     library = ["tests/library", "tests/figures", "tests/explorables", "tests/exercises", "vae_lib"]
+    build = Stage("build", [python, "tools/build.py"])
     made = [
         Stage("lint", [python, "-m", "ruff", "check", "."]),
-        Stage("build", [python, "tools/build.py"]),
         Stage("library", [*pytest, *library, "tests/book/test_sources.py"]),
+        build,
         Stage("nbval", [*pytest, *alone, *nbval, *notebooks.write_all()]),
-        Stage("site", [*pytest, "tests/book", "tests/browser", "--ignore=tests/book/test_sources.py"]),
+        Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
+        Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),
     ]
     return {stage.name: stage for stage in made}
 
@@ -110,6 +120,30 @@ def nbval_ran_every_cell(stage):
         stage.code = stage.code or 1
 
 
+def run_two_at_a_time(chosen):
+    """Start the stages in their order; one that reads the book starts when the book is there."""
+    waiting = list(chosen)
+    lock = Lock()
+
+    def ready(stage):
+        return stage.after not in chosen or stage.after.over.is_set()
+
+    def worker():
+        while True:
+            with lock:
+                stage = next(filter(ready, waiting), waiting[0] if waiting else None)
+                if stage is None:
+                    return
+                waiting.remove(stage)
+            if not ready(stage):
+                stage.after.over.wait()
+            stage.run()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(worker) for _ in range(2)]:
+            done.result()
+
+
 def main():
     started = time.monotonic()
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -120,12 +154,9 @@ def main():
         sys.exit(f"make: no stage named {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     if "library" in wanted:
         ensure_grading()
-    if "site" in wanted:
+    if {"pages", "site"} & set(wanted):
         ensure_chromium()
-    for group in TOGETHER:
-        chosen = [every[name] for name in group if name in wanted]
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(Stage.run, chosen))
+    run_two_at_a_time([stage for name, stage in every.items() if name in wanted])
     if "nbval" in wanted:
         nbval_ran_every_cell(every["nbval"])
 
