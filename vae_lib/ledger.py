@@ -177,6 +177,8 @@ def bound(
         ✓ eq-jensen · bound · holds, margin 0.144 · enumeration
         >>> check = bound("eq-square", np.zeros(3), np.array([1.0, 0.0, 4.0]), by="hand")
         ✓ eq-square · bound · holds at all 3 points, smallest margin 0 · hand
+        >>> check = bound("eq-third", 0.1 + 0.2, 0.3)
+        ✓ eq-third · bound · holds, margin −5.55e-17 (rounding; up to 1e-12 is allowed) · enumeration
     """
     _require_label(label)
     _require_limit("slack", slack)
@@ -193,6 +195,8 @@ def bound(
         )
     points = "holds, " if a.size == 1 else f"holds at all {a.size:,} points, smallest "
     line = f"{points}margin {_true_minus(f'{margin:.3g}')}"
+    if error:
+        line += f" (rounding; up to {slack:g} is allowed)"
     return _pass(label, "bound", error, slack, by, line, count=a.size, margin=margin)
 
 

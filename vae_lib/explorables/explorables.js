@@ -1265,7 +1265,7 @@
         curves.Y(0.84 * peak(exact.posteriorVariance)), "posterior p(z|x)",
         besides > 0 === exact.posteriorMean < 2.2 ? "start" : "end");
       curves.text("q text", "vae-inference vae-halo", side(current.m, current.v, -besides),
-        curves.Y(0.84 * peak(current.v)), "q(z)", besides > 0 ? "end" : "start");
+        curves.Y(0.84 * peak(current.v)), "q(z|x)", besides > 0 ? "end" : "start");
       curves.mark("mean", "circle", "vae-handle vae-inference",
         { cx: curves.X(current.m), cy: curves.Y(peak(current.v)), r: 8 });
       curves.mark("width", "rect", "vae-handle vae-inference", {
