@@ -73,6 +73,8 @@ def stages():
         Stage("lint", [python, "-m", "ruff", "check", "."]),
         Stage("library", [*pytest, *library, "tests/book/test_sources.py"]),
         build,
+        Stage("faults", [*pytest, "tests/mutation"]),
+        Stage("types", [python, "-m", "mypy"]),
         Stage("nbval", [*pytest, *alone, *nbval, *notebooks.write_all()]),
         Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
         Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),

@@ -120,9 +120,10 @@ def kl_diagonal_gaussian(
                 f"{name} has shape {tuple(value.shape)}; wanted a number, "
                 f"{tuple(mean.shape[-1:])} or the shape of mean, {tuple(mean.shape)}"
             )
-    exp = torch.exp if isinstance(prior_log_var, Tensor) else math.exp
+    opposite = -prior_log_var
+    precision = torch.exp(opposite) if isinstance(opposite, Tensor) else math.exp(opposite)
     delta = log_var - prior_log_var
-    distance = (mean - prior_mean).square() * exp(-prior_log_var)
+    distance = (mean - prior_mean).square() * precision
     return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
 
 

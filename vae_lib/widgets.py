@@ -60,8 +60,9 @@ def latent_atlas(model: VAE, data: ImageData) -> LatentAtlas | Explorable:
     >>> "z = (1.50, 0.00)" in atlas.pictures.value
     True
     """
-    if model.encoder.latent != 2:
-        raise ValueError(f"model has {model.encoder.latent} latents; the atlas is a plane: wanted 2")
+    latent = model.prior.event_shape[0]
+    if latent != 2:
+        raise ValueError(f"model has {latent} latents; the atlas is a plane: wanted 2")
     if in_book_build():
         return explorables.latent_atlas(model, _pixels(model, data), data.labels)
     return LatentAtlas(model, data)
@@ -132,7 +133,7 @@ class _Board(ipywidgets.VBox):
         with self.errors:
             yield
 
-    def on_change(self, control: ipywidgets.Widget, callback: Callable[[], None]) -> None:
+    def on_change(self, control: ipywidgets.Widget, callback: Callable[[], object]) -> None:
         """Call `callback` whenever the value of `control` has changed."""
 
         def changed(_: dict) -> None:
@@ -209,7 +210,7 @@ class LatentAtlas(_Board):
             half_width=half_width,
         ).item()
         self.score.value = _row(
-            _picture(x, self.side, f"image {index}, digit {int(self.labels[index])}"),
+            _picture(x, self.side, _name(index, self.labels)),
             _picture(likelihood.mean, self.side, "its reconstruction"),
             f"<div>ELBO = {elbo:.2f} ± {error:.2f} nats ({DRAWS} draws)<br>"
             f"ln p(x) = {evidence:.2f} nats (grid)<br>gap = {evidence - elbo:.2f} nats</div>",
@@ -273,7 +274,7 @@ class Interpolation(_Board):
         steps = torch.linspace(0, 1, self.STEPS).unsqueeze(-1)  # (steps, 1)
         decoded = _decode(self.vae, torch.lerp(codes[0], codes[1], steps.to(codes))).mean
         blended = torch.lerp(ends[0], ends[1], steps)
-        names = [f"image {i} (digit {int(self.labels[i])})" for i in (start, end)]
+        names = [_name(i, self.labels) for i in (start, end)]
         self.strips.value = "".join(
             _picture(images, self.side, f"{how}, from {names[0]} to {names[1]}", columns=self.STEPS)
             for images, how in ((decoded, "decoded on the line"), (blended, "blended in pixels"))
@@ -344,24 +345,24 @@ class QuickRetrain(_Board):
         finally:
             self.button.disabled = False
         self.model, self.history = model, history
-        self._show(x)
+        self._show(x, model, history)
         return history
 
     def _epoch_done(self, history: History) -> None:
         self.progress.value = len(history)
         self.status.value = _terms(history)
 
-    def _show(self, x: Tensor) -> None:
+    def _show(self, x: Tensor, model: VAE, history: History) -> None:
         shown = x[torch.linspace(0, len(x) - 1, 10).round().long()]
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
-            rebuilt = self.model.reconstruct(_like(self.model, shown))
-            generated = self.model.sample(10, mean=True)
+            rebuilt = model.reconstruct(_like(model, shown))
+            generated = model.sample(10, mean=True)
         side = self.data.shape[0]
         knobs = f"β = {self.beta.value:.2f}, {self.likelihood.value}"
         if self.likelihood.value == "gaussian":
             knobs += f", σ = {self.std.value:.2f}"
-        self.status.value = f"{_terms(self.history)} ({knobs})"
+        self.status.value = f"{_terms(history)} ({knobs})"
         self.result.value = "".join(
             _picture(images, side, name, columns=10)
             for images, name in (
@@ -435,7 +436,12 @@ def _row(*parts: str) -> str:
     return f'<div style="display:flex;flex-wrap:wrap">{"".join(parts)}</div>'
 
 
-def _map(codes: Tensor, labels: Tensor, extent: float) -> bytes:
+def _name(index: int, labels: Tensor | None) -> str:
+    """The number of an image, and its digit where the set has labels."""
+    return f"image {index}" if labels is None else f"image {index} (digit {int(labels[index])})"
+
+
+def _map(codes: Tensor, labels: Tensor | None, extent: float) -> bytes:
     """The codes as coloured digits on white, the plane from −extent to extent and nothing else."""
     from matplotlib.figure import Figure
 
@@ -444,7 +450,10 @@ def _map(codes: Tensor, labels: Tensor, extent: float) -> bytes:
     fig = Figure(figsize=(3.4, 3.4))
     ax = fig.add_axes((0, 0, 1, 1))
     shown = torch.linspace(0, len(codes) - 1, min(len(codes), 500)).round().long()
-    figures.scatter_digits(ax, codes[shown], labels[shown])
+    if labels is None:
+        figures.points(ax, codes[shown, 0], codes[shown, 1])
+    else:
+        figures.scatter_digits(ax, codes[shown], labels[shown])
     ax.set(xlim=(-extent, extent), ylim=(-extent, extent), xticks=[], yticks=[])
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=100, facecolor="white")

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 ROOMS = ["vae_lib", "vae_lib.bounds", "vae_lib.divergences", "vae_lib.likelihoods"]
-ROOMS += ["vae_lib.laboratory"]
+ROOMS += ["vae_lib.laboratory", "vae_lib.gradients", "vae_lib.posteriors", "vae_lib.priors"]
+ROOMS += ["vae_lib.networks", "vae_lib.models", "vae_lib.builders", "vae_lib.data", "vae_lib.training"]
+ROOMS += ["vae_lib.evaluation"]
 
 SCRIPT = """
 import importlib, json, sys, time
@@ -38,7 +40,7 @@ started = time.process_time()
 for room in ROOMS:
     importlib.import_module(room)
 seconds = time.process_time() - started
-heavy = {"matplotlib", "sklearn", "scipy", "IPython", "ipywidgets", "pandas"} & set(sys.modules)
+heavy = {"matplotlib", "sklearn", "scipy", "IPython", "ipywidgets", "pandas", "zuko", "pooch"} & set(sys.modules)
 report = {"deeds": list(deeds), "same": before == state(), "seconds": seconds,
           "heavy": sorted(heavy)}
 

@@ -12,6 +12,7 @@ from vae_lib.likelihoods import Bernoulli, Gaussian
 from vae_lib.models import VAE
 from vae_lib.networks import (
     Decoder,
+    Encoder,
     GaussianEncoder,
     bounded_log_var,
     linear_gaussian_model,
@@ -20,6 +21,7 @@ from vae_lib.networks import (
     mlp_vae,
     set_output_bias,
 )
+from vae_lib.posteriors import Diagonal
 
 # --- bounded_log_var --------------------------------------------------------------------------------
 
@@ -133,6 +135,47 @@ def test_seed_decides_the_weights_and_leaves_the_global_generator_alone(build):
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "log_q", "log_p"),
+    [
+        (
+            {"seed": 0},
+            [-3.192892481615604, -2.9529044005841376],
+            [-44.98900337628635, -44.880418857709145],
+        ),
+        (
+            {"hidden": (64, 64), "activation": "gelu", "seed": 3},
+            [-2.402338591043642, -2.637238829252644],
+            [-44.48831941305915, -44.24817717728235],
+        ),
+        (
+            {"hidden": (16,), "likelihood": "gaussian", "seed": 7},
+            [-3.382333664706433, -2.196985245036837],
+            [-70.93909149566186, -69.62312915757312],
+        ),
+    ],
+)
+def test_a_seed_gives_the_model_it_always_gave(options, log_q, log_p):
+    """Numbers of the first release, which chapter 8 was written with."""
+    model = mlp_vae(64, 2, **options).double()
+    x = (torch.arange(128).reshape(2, 64) % 3 == 0).double()
+    z = torch.linspace(-1, 1, 4, dtype=torch.float64).reshape(2, 2)
+    assert model.encode(x).log_prob(z).tolist() == pytest.approx(log_q, abs=1e-6)
+    assert model.decode(z).log_prob(x).tolist() == pytest.approx(log_p, abs=1e-5)
+    assert [name for name in model.state_dict() if name.startswith("encoder")] == [
+        name for name, _ in model.named_parameters() if name.startswith("encoder.network.")
+    ]
+
+
+def test_the_network_of_burda():
+    """784-200-200-50 and back, tanh: experiments.py of Burda et al. (2016), one layer of latents."""
+    model = mlp_vae(784, latent=50, hidden=(200, 200))
+    linear = [(m.in_features, m.out_features) for m in model.modules() if isinstance(m, nn.Linear)]
+    assert linear == [(784, 200), (200, 200), (200, 100), (50, 200), (200, 200), (200, 784)]
+    assert sum(isinstance(m, nn.Tanh) for m in model.modules()) == 4
+    assert sum(p.numel() for p in model.parameters()) == 217_300 + 207_984
+
+
 # --- the linear VAE -----------------------------------------------------------------------------------
 
 
@@ -205,6 +248,12 @@ def test_output_bias_stays_finite_on_constant_pixels():
         (lambda: mlp_vae(4, 2, hidden=(8, 0)), "hidden is 0"),
         (lambda: mlp_vae(4, 2, likelihood="poisson"), "likelihood is 'poisson'"),
         (lambda: mlp_vae(4, 2, activation="swish"), "activation is 'swish'"),
+        (lambda: mlp_vae(4, 2, components=0), "components is 0"),
+        (lambda: mlp_vae(4, 2, prior="uniform"), "prior is 'uniform'; wanted 'standard', 'mixture', 'vamp'"),
+        (lambda: mlp_vae(4, 2, posterior="planar"), "posterior is 'planar'; wanted 'diagonal', 'full'"),
+        (lambda: mlp_vae(4, 2, posterior=Diagonal(3)), r"posterior is Diagonal\(latent=3\); .* the latter 2"),
+        (lambda: mlp_vae(4, 2, posterior=nn.Linear(4, 2)), "posterior is Linear"),
+        (lambda: Encoder(nn.Linear(4, 4), nn.Identity()), "posterior is of type Identity, without"),
         (lambda: linear_vae(4, 4), "latent is 4; wanted less than pixels = 4"),
         (lambda: mlp(0, (), 1), "inputs is 0"),
         (lambda: mlp(1, (), 0), "outputs is 0"),

@@ -14,7 +14,8 @@ from vae_lib.data import load, synthetic_linear_gaussian
 from vae_lib.laboratory import LinearGaussianModel, grid_log_evidence
 from vae_lib.models import AutoEncoder
 from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae, set_output_bias
-from vae_lib.training import History, TrainConfig, TrainingDiverged, _Adam, fit
+from vae_lib.training import History, TrainConfig, TrainingDiverged, fit
+from vae_lib.training.optimisers import Adam
 
 
 def config(**changes):
@@ -107,7 +108,8 @@ def test_fused_adam_is_adam():
     theirs = [nn.Parameter(p.clone()) for p in start]
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     unused = nn.Parameter(torch.ones(2))
-    mine = _Adam(iter([*ours, frozen, unused]))
+    named = [(str(i), p) for i, p in enumerate([*ours, frozen, unused])]
+    mine = Adam(named)
     torchs = torch.optim.Adam(theirs)
     for step in range(20):
         rate = 0.1 / (step + 1)

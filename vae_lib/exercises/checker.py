@@ -150,8 +150,8 @@ def _try(
             got = {name: numbers(value) for name, value in returned.items()}
         except NotImplementedError:
             return CheckResult(lesson.id, "unanswered", "not answered yet.")
-        except WrongForm as wrong:
-            return stopped("shape", _sentence(str(wrong)))
+        except WrongForm as refusal:
+            return stopped("shape", _sentence(str(refusal)))
         except Exception as error:
             return stopped("raised", f"your function raised {type(error).__name__}: {error}")
     if _changed(dict(case.inputs), given):
@@ -236,9 +236,10 @@ def _details(
     lesson: Exercise, case: Case, trial: _Tried | None = None, seed: int | None = None
 ) -> tuple[str, ...]:
     lines = [f"{name} = {show(value)}" for name, value in case.inputs.items()]
-    for name in trial.wrong if trial is not None else ():
-        label = "you returned" if name == "value" else f"your {name}:"
-        lines.append(f"{label} {show(trial.got[name])}")
+    if trial is not None:
+        for name in trial.wrong:
+            label = "you returned" if name == "value" else f"your {name}:"
+            lines.append(f"{label} {show(trial.got[name])}")
     if seed is not None:
         lines.append(f"the same inputs again: {_call_text(lesson, seed)}")
     return tuple(lines)

@@ -35,7 +35,7 @@ class Case:
 
     inputs: Mapping[str, Any]
     right: Values | Sequence[Values]
-    mistaken: Callable[[], Iterator[tuple[str, Values | Callable[[Values], bool]]]]
+    mistaken: Callable[..., Iterator[tuple[str, Values | Callable[[Values], bool]]]]
     rtol: float | Mapping[str, float] = 1e-5
     atol: float | Mapping[str, Any] = 1e-6
     blur: float | Mapping[str, float] = 0.0

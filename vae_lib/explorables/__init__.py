@@ -159,8 +159,9 @@ def latent_atlas(
     """
     from vae_lib.explorables import _posters
 
-    if model.encoder.latent != 2:
-        raise ValueError(f"model has {model.encoder.latent} latents; the atlas is a plane: wanted 2")
+    latent = model.prior.event_shape[0]
+    if latent != 2:
+        raise ValueError(f"model has {latent} latents; the atlas is a plane: wanted 2")
     spec = _network_spec(model) | _gallery(model, images, labels)
     codes, std = torch.zeros(0, 2), torch.ones(1, 2)
     if images is not None:
@@ -267,7 +268,8 @@ def retrained(
         raise ValueError(f"betas must be one or more different numbers, got {list(betas)}")
     side = _side(data.shape[1])
     shown = data[torch.linspace(0, len(data) - 1, 10).round().long()].cpu()
-    runs, sheets = [], {}
+    runs: list[dict[str, Any]] = []
+    sheets: dict[float, Tensor] = {}
     for beta in sorted(betas):
         model = mlp_vae(data.shape[1], latent=8, hidden=(64,), seed=seed)
         config = TrainConfig(epochs=epochs, beta=float(beta), learning_rate=3e-3, seed=seed, progress=False)
@@ -426,7 +428,8 @@ def _gallery(model: VAE, images: Tensor | None, labels: Tensor | Sequence[int] |
 
 def _pixels(model: VAE) -> int:
     """The number of pixels that the decoder of `model` makes."""
-    return layers(model.decoder.network)[-1]["shape"][0]
+    decoder: Any = model.decoder  # a `vae_lib.networks.Decoder`
+    return layers(decoder.network)[-1]["shape"][0]
 
 
 def _hexadecimal(image: Tensor) -> str:

@@ -79,7 +79,7 @@ class Explorable:
         Args:
             live: whether style and script are part of it; by default they are, except in the book.
         """
-        still = self._poster_html() if self.still is None else self.still
+        still = self._poster_html(self.poster or b"") if self.still is None else self.still
         # "<" as an escape: no text inside the numbers can close the element or open a comment
         spec = json.dumps(self.spec, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         parts = [
@@ -93,9 +93,9 @@ class Explorable:
             live = not in_book_build()
         return "".join(parts) + (_live_assets() if live else "")
 
-    def _poster_html(self) -> str:
-        width, height = struct.unpack(">II", self.poster[16:24])
-        data = base64.b64encode(self.poster).decode("ascii")
+    def _poster_html(self, poster: bytes) -> str:
+        width, height = struct.unpack(">II", poster[16:24])
+        data = base64.b64encode(poster).decode("ascii")
         return (
             f'<img alt="{html.escape(self.alt)}" width="{width}" height="{height}" '
             f'src="data:image/png;base64,{data}">'

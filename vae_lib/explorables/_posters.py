@@ -103,6 +103,7 @@ def latent_atlas(
         )
     figures.title(left, "decoded")
     for ax in others:
+        assert codes is not None  # without codes there is no second panel
         if labels is None:
             figures.points(ax, codes[:, 0], codes[:, 1])
         else:

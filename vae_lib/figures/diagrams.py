@@ -218,7 +218,7 @@ def training_graph(reparametrised: bool = True) -> Figure:
         s.arrow(above.bottom(-14), below.top(-14))
     s.arrow((encoder.right[0], 232), (kl.left[0], 232))
 
-    back = {"width": 2.4, "dashed": True}
+    back: dict[str, Any] = {"width": 2.4, "dashed": True}
     s.arrow((kl.left[0], 219), (encoder.right[0], 219), role="inference", **back)
     s.text(130, 207, "∂/∂φ", role="inference", small=True)
     s.arrow(reconstruction.top(14), decoder.bottom(14), role="generative", **back)

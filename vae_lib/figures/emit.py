@@ -273,7 +273,7 @@ def _plain_number(value: float | int) -> str:
 
 def _part_end_labels(fig: Figure) -> None:
     """Move labels at the ends of lines out of the panel, and apart until none covers another."""
-    groups = {ax: [t for t in ax.texts if t.get_gid() == END_LABEL] for ax in fig.axes}
+    groups: dict[Any, list[Any]] = {ax: [t for t in ax.texts if t.get_gid() == END_LABEL] for ax in fig.axes}
     if not any(groups.values()):
         return
     layout = fig.get_layout_engine()

@@ -40,12 +40,12 @@ def training_curve(history: History) -> Figure:
     if len(history) == 0 or math.isnan(history.elbo[-1]):
         raise ValueError("history holds no ELBO: it has no epoch yet, or the model has no bound")
     epochs = list(range(1, len(history) + 1))
-    marks = {"marker": "o"} if len(history) == 1 else {}
+    marks: dict[str, Any] = {"marker": "o"} if len(history) == 1 else {}
     fig, (above, below) = new(2, height=4.0, height_ratios=[3, 2], sharex=True)
     curves = [(above, "elbo", "ELBO", history.elbo, history.validation_elbo)]
     curves += [(below, "rate", "rate", history.rate, history.validation_rate)]
     for ax, role, name, training, validation in curves:
-        plain = {"linewidth": 1.0, "alpha": 0.7, "linestyle": "solid"} if validation else {}
+        plain: dict[str, Any] = {"linewidth": 1.0, "alpha": 0.7, "linestyle": "solid"} if validation else {}
         line(ax, epochs, training, role=role, label="training", **plain, **marks)
         if validation:
             line(ax, epochs, validation, role=role, label="validation", **marks)

@@ -15,9 +15,8 @@ from functools import cache
 from typing import Any
 
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 __all__ = ["DIGITS", "HALF", "INK", "ROLES", "WIDTH", "Role", "new"]
 
@@ -87,14 +86,14 @@ DIGITS = (  # (light, dark) of the ten digits; the digit itself is the marker
     ("#636600", "#d6d75a"),
 )
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.labelcolor": INK,
     "axes.labelsize": MEDIUM,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": matplotlib.cycler(color=[INK]),
+    "axes.prop_cycle": cycler(color=[INK]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -132,7 +131,7 @@ def house_style() -> Iterator[None]:
 
 
 @cache
-def _settings() -> dict[str, Any]:
+def _settings() -> dict[Any, Any]:
     """Every setting but the backend, checked once: matplotlib's defaults with `STYLE` on top."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(matplotlib.rcParamsDefault)
@@ -163,7 +162,7 @@ def new(
     height: float | int | None = None,
     width: float | int = WIDTH,
     **subplots: Any,
-) -> tuple[Figure, Axes | np.ndarray]:
+) -> tuple[Figure, Any]:  # one Axes, or an array of them
     """A figure in the house style, and its axes.
 
     Args:

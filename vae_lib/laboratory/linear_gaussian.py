@@ -322,12 +322,35 @@ class LinearGaussianModel:
             >>> LinearGaussianModel(torch.ones(3, 1), torch.zeros(3), 1.0).sample(5).shape
             torch.Size([5, 3])
         """
+        return self.sample_joint(n, generator)[0]
+
+    def sample_joint(
+        self, n: int, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "n pixels"], Float[Tensor, "n latent"]]:
+        """Draw z from the prior and x from p(x|z), and keep both.
+
+        Args:
+            n: how many pairs, at least 1.
+            generator: the source of randomness; torch's global one by default.
+
+        Returns:
+            x (n, D) and z (n, q). Given x, its z is one exact draw from the posterior, so the model
+            can be bounded from above on its own data (`vae_lib.bounds.eubo`).
+
+        Raises:
+            ValueError: n is below 1.
+
+        Example:
+            >>> x, z = LinearGaussianModel(torch.ones(3, 1), torch.zeros(3), 1.0).sample_joint(5)
+            >>> x.shape, z.shape
+            (torch.Size([5, 3]), torch.Size([5, 1]))
+        """
         _require.positive_integer("n", n)
         pixels, latent = self.weight.shape
-        like = {"dtype": self.weight.dtype, "device": self.weight.device, "generator": generator}
-        z = torch.randn(n, latent, **like)
-        noise = torch.randn(n, pixels, **like)
-        return z @ self.weight.T + self.bias + self.variance.sqrt() * noise
+        dtype, device = self.weight.dtype, self.weight.device
+        z = torch.randn(n, latent, generator=generator, dtype=dtype, device=device)
+        noise = torch.randn(n, pixels, generator=generator, dtype=dtype, device=device)
+        return z @ self.weight.T + self.bias + self.variance.sqrt() * noise, z
 
     def _small_matrix(self, beta: float | int = 1.0) -> Tensor:
         eye = torch.eye(self.weight.shape[1], dtype=self.weight.dtype, device=self.weight.device)

@@ -127,9 +127,9 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         ("rate-subtracted", -rec - beta * rate),
         ("elbo-for-loss", rec - beta * rate),
     ):
-        yield name, right | {"loss": loss}
+        yield name, {**right, "loss": loss}
     yield "batch-averaged", {name: value.mean() for name, value in right.items()}
-    yield "batch-averaged", right | {"loss": right["loss"].mean()}
+    yield "batch-averaged", {**right, "loss": right["loss"].mean()}
 
 
 def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Values:
@@ -141,7 +141,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for batch, pixels, latent, beta in ((3, 4, 2, 1.0), (4, 5, 3, 2.5), (1, 3, 2, 0.5)):
-        inputs = {
+        inputs: dict[str, Any] = {
             "x": tensor(rng.normal(size=(batch, pixels))),
             "mean": tensor(rng.normal(size=(batch, latent))),
             "log_var": tensor(rng.uniform(-2.0, 0.6, size=(batch, latent))),

@@ -94,12 +94,12 @@ def _covariance(rows: Tensor) -> Tensor:
 def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Values:
     encode, reconstruct, generate, elbo = answers
     model, x = inputs["model"], inputs["x"]
-    samples = numbers(generate(model, DRAWS))
-    if samples.shape != (DRAWS, x.shape[1]):
+    generated = numbers(generate(model, DRAWS))
+    if generated.shape != (DRAWS, x.shape[1]):
         raise WrongForm(
-            f"generate(model, {DRAWS}) returned the shape {samples.shape}; wanted {(DRAWS, x.shape[1])}"
+            f"generate(model, {DRAWS}) returned the shape {generated.shape}; wanted {(DRAWS, x.shape[1])}"
         )
-    samples = tensor(np.reshape(samples.values, samples.shape))
+    samples = tensor(np.reshape(generated.values, generated.shape))
     values = elbo(model, x)
     drawn = [numbers(elbo(model, row.expand(DRAWS, -1))) for row in x]
     averages = [math.fsum(d.values) / len(d.values) for d in drawn]

@@ -67,7 +67,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for total, size in ((6, 2), (7, 3), (5, 5), (4, 1)):
-        inputs = {
+        inputs: dict[str, Any] = {
             "reconstruction": tensor(-rng.uniform(1.0, 9.0, size=total)),
             "rate": tensor(rng.uniform(0.1, 3.0, size=total)),
             "batch_size": size,

@@ -1,65 +1,18 @@
-r"""The auto-encoder and the variational auto-encoder.
-
-A model is made of modules that return `torch.distributions` objects, so its code reads like the
-mathematics. Every bound has one value per example: pixels and latents are summed, and only the
-caller averages over the batch.
-"""
+"""The variational auto-encoder."""
 
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
+from vae_lib.models._checks import check_event, check_images
+from vae_lib.models._detach import detached_log_prob, drawn
+from vae_lib.models._prior import prior_or_standard_normal
 
-__all__ = ["VAE", "AutoEncoder", "StandardNormal"]
-
-
-class StandardNormal(nn.Module):
-    r"""The prior :math:`p(z) = \mathcal{N}(0, I)` over `latent` numbers.
-
-    Calling it returns the distribution, on the device and in the precision of the model that the
-    prior belongs to.
-
-    Args:
-        latent: The number of latent variables, at least 1.
-
-    Raises:
-        ValueError: If `latent` is below 1.
-
-    Book: chapter 8 (encoder, decoder, prior).
-
-    Example:
-        >>> prior = StandardNormal(2)()
-        >>> prior.log_prob(torch.zeros(3, 2))
-        tensor([-1.8379, -1.8379, -1.8379])
-    """
-
-    def __init__(self, latent: int):
-        super().__init__()
-        _require.positive_integer("latent", latent)
-        self.register_buffer("mean", torch.zeros(latent), persistent=False)
-
-    def forward(self) -> Independent:
-        std = torch.ones_like(self.mean)
-        return Independent(Normal(self.mean, std, validate_args=False), 1)
-
-
-def _check_images(x: Tensor) -> None:
-    if x.ndim < 2:
-        raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, pixels)")
-
-
-def _check_event(maker: str, made: Distribution, event: str) -> Distribution:
-    """Refuse a distribution whose log_prob would not be one number per example."""
-    if len(made.event_shape) != 1:
-        raise ValueError(
-            f"{maker} returned a distribution with event shape {tuple(made.event_shape)}; wanted "
-            f"({event},), as torch.distributions.Independent(..., 1) makes it"
-        )
-    return made
+__all__ = ["VAE"]
 
 
 class VAE(nn.Module):
@@ -107,17 +60,9 @@ class VAE(nn.Module):
         prior: Distribution | Callable[[], Distribution] | None = None,
     ):
         super().__init__()
-        if prior is None:
-            latent = getattr(encoder, "latent", None)
-            if latent is None:
-                raise ValueError(
-                    "prior is None and the encoder has no attribute `latent`; wanted one of them: "
-                    "set encoder.latent, or pass prior=StandardNormal(latent)"
-                )
-            prior = StandardNormal(latent)
         self.encoder = encoder
         self.decoder = decoder
-        self.prior_source = prior
+        self.prior_source = prior_or_standard_normal(prior, encoder)
 
     @property
     def prior(self) -> Distribution:
@@ -145,7 +90,7 @@ class VAE(nn.Module):
             >>> q.mean.shape, q.stddev.shape
             (torch.Size([5, 2]), torch.Size([5, 2]))
         """
-        return _check_event("encoder", self.encoder(x), "latent")
+        return check_event("encoder", self.encoder(x), "latent")
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
         r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
@@ -159,7 +104,7 @@ class VAE(nn.Module):
             >>> p.batch_shape, p.event_shape
             (torch.Size([7, 5]), torch.Size([64]))
         """
-        return _check_event("decoder", self.decoder(z), "pixels")
+        return check_event("decoder", self.decoder(z), "pixels")
 
     def _posterior_and_prior(self, x: Tensor) -> tuple[Distribution, Distribution]:
         posterior, prior = self.encode(x), self.prior
@@ -170,7 +115,9 @@ class VAE(nn.Module):
             )
         return posterior, prior
 
-    def log_weights(self, x: Float[Tensor, "*batch pixels"], k: int = 1) -> Float[Tensor, "k *batch"]:
+    def log_weights(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False
+    ) -> Float[Tensor, "k *batch"]:
         r"""Draw :math:`z_1, \dots, z_k \sim q_\phi(z|x)` and return the log-weights of the draws.
 
         .. math:: \ln w_i = \ln p_\theta(x|z_i) + \ln p(z_i) - \ln q_\phi(z_i|x)
@@ -181,15 +128,22 @@ class VAE(nn.Module):
         Args:
             x: The examples, (batch, pixels).
             k: The number of draws for each of them.
+            detach_posterior: Whether :math:`\ln q_\phi(z_i|x)` is evaluated with its parameters
+                detached. The values are the same. The gradient then reaches :math:`\phi` through
+                the draws :math:`z_i` alone: these are the log-weights of "sticking the landing"
+                and of DReG. Without it the score :math:`\partial_\phi \ln q_\phi(z_i|x)`, whose
+                expectation is zero, adds noise to the gradient of the ELBO.
 
         Returns:
             The log-weights in nats, (k, batch), differentiable in every parameter.
 
         Raises:
             ValueError: If k is below 1, if x has no batch axis or values that the likelihood
-                refuses, or if encoder, decoder and prior do not fit together.
+                refuses, if encoder, decoder and prior do not fit together, or if the posterior
+                cannot be detached: the encoder must be a module, or the posterior Gaussian.
 
-        Book: chapter 3 (a family of bounds), chapter 8.
+        Book: chapter 3 (a family of bounds), chapter 6 (sticking the landing), chapter 8. Source:
+        Burda et al. (2016), section 3; Roeder et al. (2017) for the detached posterior.
 
         Example:
             >>> from vae_lib.bounds import iwae_bound
@@ -198,11 +152,15 @@ class VAE(nn.Module):
             >>> iwae_bound(log_w).shape
             torch.Size([5])
         """
-        _check_images(x)
+        check_images(x)
         _require.positive_integer("k", k)
         posterior, prior = self._posterior_and_prior(x)
-        z = posterior.rsample((k,))  # (k, batch, latent)
-        return self.decode(z).log_prob(x) + prior.log_prob(z) - posterior.log_prob(z)
+        if detach_posterior:
+            z = posterior.rsample((k,))  # (k, batch, latent)
+            log_q = detached_log_prob(self.encoder, x, posterior, z)
+        else:
+            z, log_q = drawn(posterior, k)
+        return self.decode(z).log_prob(x) + prior.log_prob(z) - log_q
 
     def loss_terms(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1, analytic_kl: bool = True
@@ -234,13 +192,14 @@ class VAE(nn.Module):
             >>> reconstruction.shape, rate.shape
             (torch.Size([5]), torch.Size([5]))
         """
-        _check_images(x)
+        check_images(x)
         _require.positive_integer("k", k)
         posterior, prior = self._posterior_and_prior(x)
+        if not analytic_kl:
+            z, log_q = drawn(posterior, k)  # (k, batch, latent), (k, batch)
+            return self.decode(z).log_prob(x).mean(0), (log_q - prior.log_prob(z)).mean(0)
         z = posterior.rsample((k,))  # (k, batch, latent)
         reconstruction = self.decode(z).log_prob(x).mean(0)  # (batch,)
-        if not analytic_kl:
-            return reconstruction, (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
         try:
             rate = kl_divergence(posterior, prior)
         except NotImplementedError as error:
@@ -254,7 +213,7 @@ class VAE(nn.Module):
         self,
         x: Float[Tensor, "*batch pixels"],
         k: int = 1,
-        beta: float = 1.0,
+        beta: float | int = 1.0,
         analytic_kl: bool = True,
     ) -> Float[Tensor, "*batch"]:
         r"""An unbiased estimate of the ELBO with k draws: reconstruction − beta · rate.
@@ -312,7 +271,7 @@ class VAE(nn.Module):
             >>> grid_log_evidence(model.log_likelihood, x, latent_dim=1).shape
             torch.Size([5])
         """
-        _check_images(x)
+        check_images(x)
         return self.decode(z.unsqueeze(1)).log_prob(x)  # (points, 1) against (batch,)
 
     @torch.no_grad()
@@ -368,105 +327,7 @@ class VAE(nn.Module):
             >>> bool((model.reconstruct(x) == model.reconstruct(x)).all())
             True
         """
-        _check_images(x)
+        check_images(x)
         posterior = self.encode(x)
         likelihood = self.decode(posterior.mean if mean else posterior.sample())
         return likelihood.mean if mean else likelihood.sample()
-
-
-class AutoEncoder(nn.Module):
-    r"""An auto-encoder: one code per example, no prior, no noise in the code.
-
-    It maximises :math:`\ln p_\theta(x|z = f_\phi(x))` alone. That is no bound on anything:
-    without a posterior there is no rate, and without a prior there is nothing to sample from.
-
-    Args:
-        encoder: A module; `encoder(x)` returns codes (batch, latent), or a distribution whose
-            mean is taken as the code.
-        decoder: A module; `decoder(z)` returns a distribution with `event_shape == (pixels,)`.
-
-    Book: chapter 4 (an auto-encoder against a VAE).
-
-    Example:
-        >>> from vae_lib.networks import mlp_vae
-        >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
-        >>> model = AutoEncoder(vae.encoder, vae.decoder)
-        >>> model.reconstruct(torch.zeros(5, 64)).shape
-        torch.Size([5, 64])
-    """
-
-    has_elbo = False
-
-    def __init__(
-        self,
-        encoder: Callable[[Tensor], Tensor | Distribution],
-        decoder: Callable[[Tensor], Distribution],
-    ):
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def encode(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch latent"]:
-        """The code of each example, (batch, latent). It draws nothing.
-
-        Example:
-            >>> from vae_lib.networks import mlp_vae
-            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
-            >>> AutoEncoder(vae.encoder, vae.decoder).encode(torch.zeros(5, 64)).shape
-            torch.Size([5, 2])
-        """
-        code = self.encoder(x)
-        return code.mean if isinstance(code, Distribution) else code
-
-    def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
-        r"""The likelihood :math:`p_\theta(x|z)` of each code, with `event_shape == (pixels,)`.
-
-        Raises:
-            ValueError: If the decoder returns a distribution whose event is not (pixels,).
-
-        Example:
-            >>> from vae_lib.networks import mlp_vae
-            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
-            >>> AutoEncoder(vae.encoder, vae.decoder).decode(torch.zeros(5, 2)).mean.shape
-            torch.Size([5, 64])
-        """
-        return _check_event("decoder", self.decoder(z), "pixels")
-
-    def loss_terms(
-        self, x: Float[Tensor, "*batch pixels"], k: int = 1
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """The reconstruction log-likelihood in nats and zeros for the rate it does not pay.
-
-        k is accepted so that `vae_lib.training.fit` can train both models; without noise one pass
-        is all.
-
-        Raises:
-            ValueError: If k is below 1, or if x has no batch axis or values that the likelihood
-                refuses.
-
-        Example:
-            >>> from vae_lib.networks import mlp_vae
-            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
-            >>> AutoEncoder(vae.encoder, vae.decoder).loss_terms(torch.zeros(5, 64))[1]
-            tensor([0., 0., 0., 0., 0.])
-        """
-        _check_images(x)
-        _require.positive_integer("k", k)
-        reconstruction = self.decode(self.encode(x)).log_prob(x)
-        return reconstruction, torch.zeros_like(reconstruction)
-
-    @torch.no_grad()
-    def reconstruct(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch pixels"]:
-        """The mean of the likelihood at the code of each example, (batch, pixels).
-
-        Raises:
-            ValueError: If x has no batch axis.
-
-        Example:
-            >>> from vae_lib.networks import mlp_vae
-            >>> vae = mlp_vae(pixels=64, latent=2, seed=0)
-            >>> AutoEncoder(vae.encoder, vae.decoder).reconstruct(torch.zeros(5, 64)).shape
-            torch.Size([5, 64])
-        """
-        _check_images(x)
-        return self.decode(self.encode(x)).mean

@@ -1,0 +1,135 @@
+"""`python -m vae_lib evaluate`: ELBO and ln p(x) of a trained model, with standard errors."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from vae_lib.commands.frame import Parser, run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vae_lib.training import Checkpoint
+
+__all__ = ["main"]
+
+_ABOUT = """\
+Evaluate a trained model on test examples: ELBO and ln p(x) in nats, each with its standard error over
+the examples, what the importance samples are worth, and which latent variables are used.
+"""
+_MORE = """\
+examples:
+  python -m vae_lib evaluate runs/digits
+  python -m vae_lib evaluate runs/mnist/last.safetensors --examples 500 -k 1000
+"""
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m vae_lib evaluate",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
+    add("--data", metavar="NAME", help="a data set or a file (default: the one it was trained on)")
+    add("--split", default="test", help="train, validation or test (default: %(default)s)")
+    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
+    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
+    add("--chunk", type=int, help="samples at once; changes the speed, not the result")
+    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command with the words after `evaluate`, and return its exit code.
+
+    Args:
+        argv: The arguments, without the program and without "evaluate".
+
+    Returns:
+        0, or 2 for bad input, 130 if the user stopped it.
+
+    Example:
+        >>> main(["nowhere.safetensors"])
+        2
+    """
+    return run(_parser(), argv, _evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from vae_lib.commands.inputs import find_checkpoint
+    from vae_lib.evaluation import active_units, log_likelihood, mean_over_examples
+    from vae_lib.training import load_checkpoint
+    from vae_lib.training.surroundings import find_device
+
+    device = find_device(arguments.device)
+    checkpoint = load_checkpoint(find_checkpoint(arguments.checkpoint))
+    source, x = _examples(arguments, checkpoint)
+    model = checkpoint.model.to(device)
+    shown = sys.stderr.isatty() and not arguments.json
+    result = log_likelihood(model, x, arguments.k, chunk=arguments.chunk, seed=arguments.seed, progress=shown)
+    elbo, log_p = mean_over_examples(result.elbo), result.mean
+    median = result.effective_sample_size.nanmedian().item()
+    units = active_units(model, x) if len(x) > 1 else None
+    if arguments.json:
+        report = {
+            "checkpoint": str(checkpoint.path),
+            "epoch": checkpoint.position.epoch,
+            "data": source,
+            "split": arguments.split,
+            "examples": len(x),
+            "samples": arguments.k,
+            "seed": arguments.seed,
+            "elbo": elbo.value.item(),
+            "elbo_standard_error": elbo.standard_error.item() if len(x) > 1 else None,
+            "log_likelihood": log_p.value.item(),
+            "log_likelihood_standard_error": log_p.standard_error.item() if len(x) > 1 else None,
+            "median_effective_sample_size": median,
+            "active_units": units and units.count,
+            "latent_variables": units and len(units.active),
+        }
+        print(json.dumps(report))
+        return
+    print(f"checkpoint    {checkpoint.path}, epoch {checkpoint.position.epoch}")
+    print(f"data          {source}, {arguments.split}: {len(x)} examples")
+    print(f"ELBO          {elbo.value:.2f} ± {elbo.standard_error:.2f} nats")
+    print(f"ln p(x)       {log_p.value:.2f} ± {log_p.standard_error:.2f} nats, {arguments.k} samples")
+    print(f"samples       worth {median:.0f} of {arguments.k} (median over the examples)")
+    if units is not None:
+        print(f"active units  {units.count} of {len(units.active)}")
+
+
+def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> "tuple[str, Tensor]":
+    """What to evaluate on: by default the data set that the checkpoint names."""
+    from vae_lib.commands.inputs import examples
+
+    source = arguments.data or checkpoint.notes.get("data")
+    if source is None:
+        raise ValueError(f"{checkpoint.path} does not say what it was trained on; wanted --data NAME")
+    x, _ = examples(source, arguments.split, checkpoint.notes.get("likelihood", "bernoulli"))
+    if arguments.examples is not None:
+        if arguments.examples < 1:
+            raise ValueError(f"--examples is {arguments.examples}; wanted at least 1")
+        x = x[: arguments.examples]
+    pixels = _pixels(checkpoint)
+    if x.shape[1] != pixels:
+        raise ValueError(
+            f"{source} has {x.shape[1]} pixels; wanted {pixels}, as the model of {checkpoint.path}"
+        )
+    weight = next(checkpoint.model.parameters())
+    return source, x.to(weight.dtype)
+
+
+def _pixels(checkpoint: "Checkpoint") -> int:
+    """How many pixels the decoder puts out."""
+    import torch
+
+    model = checkpoint.model
+    with torch.no_grad():
+        z = torch.zeros(1, *model.prior.event_shape, dtype=next(model.parameters()).dtype)
+        return model.decode(z).event_shape[0]

@@ -1,0 +1,89 @@
+"""What all commands share: how they are parsed, and how they fail, in one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+__all__ = ["Parser", "Usage", "complain", "run"]
+
+
+class Usage(Exception):
+    """The command was not understood.
+
+    Example:
+        >>> Parser(prog="x").parse_args(["--colour"])
+        Traceback (most recent call last):
+        ...
+        vae_lib.commands.frame.Usage: unrecognized arguments: --colour
+    """
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, and which guesses no abbreviations.
+
+    Example:
+        >>> parser = Parser(prog="x")
+        >>> _ = parser.add_argument("--count", type=int)
+        >>> parser.parse_args(["--count", "3"]).count
+        3
+    """
+
+    def __init__(self, **keywords) -> None:
+        super().__init__(allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command."""
+        raise Usage(message)
+
+
+def complain(program: str, error: BaseException, code: int = 2) -> int:
+    """Say in one line on standard error what is wrong, and return the exit code.
+
+    Example:
+        >>> complain("x", ValueError("no such thing"))
+        2
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    hint = f" ({program} --help explains)" if isinstance(error, Usage) else ""
+    print(f"{program}: {text}{hint}", file=sys.stderr)
+    return code
+
+
+def run(
+    parser: Parser, argv: list[str], action: Callable[[argparse.Namespace], None], stopped: str = "stopped"
+) -> int:
+    """Parse the words and act on them; whatever goes wrong becomes one line and an exit code.
+
+    Args:
+        parser: The parser of the command.
+        argv: The words after the command.
+        action: What to do with the parsed arguments.
+        stopped: What to say when the user stops it.
+
+    Returns:
+        0, or 2 for bad input, 1 for a training that diverged, 130 if the user stopped it.
+
+    Example:
+        >>> run(Parser(prog="x"), [], lambda arguments: print("hello"))
+        hello
+        0
+    """
+    try:
+        arguments = parser.parse_args(argv)
+    except Usage as error:
+        return complain(parser.prog, error)
+    except SystemExit:  # --help
+        return 0
+    from vae_lib.data import DataUnavailable
+    from vae_lib.training import TrainingDiverged
+
+    try:
+        action(arguments)
+    except TrainingDiverged as error:
+        return complain(parser.prog, error, code=1)
+    except (ValueError, OSError, ImportError, DataUnavailable) as error:
+        return complain(parser.prog, error)
+    except KeyboardInterrupt:
+        return complain(parser.prog, RuntimeError(stopped.format(**vars(arguments))), code=130)
+    return 0

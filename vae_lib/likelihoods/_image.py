@@ -1,0 +1,88 @@
+"""What all likelihoods share: one event per image, and refusals."""
+
+from torch import Tensor
+from torch.distributions import Independent
+
+from vae_lib import _require
+
+__all__ = ["Image", "LevelImage", "UnitImage", "check_output", "nearest_level"]
+
+
+class Image(Independent):
+    """One event per image, that refuses another number of pixels where broadcasting would not."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        _require.floating("x", value)
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"x has shape {tuple(value.shape)}; "
+                f"wanted (..., {self.event_shape[0]}), the event shape of the distribution"
+            )
+        if self._validate_args and bool(value.isnan().any()):
+            raise ValueError(f"x holds {int(value.isnan().sum())} NaN; wanted numbers")
+        return super().log_prob(value)
+
+
+class UnitImage(Image):
+    """An image whose pixels lie in [0, 1]."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            outside = (value < 0) | (value > 1)
+            if bool(outside.any()):
+                raise ValueError(
+                    f"x holds {int(outside.sum())} pixels outside [0, 1], such as "
+                    f"{value[outside][0].item():.6g}; wanted every pixel within [0, 1]"
+                )
+        return super().log_prob(value)
+
+
+class LevelImage(Image):
+    """An image whose pixels are levels: floats j / (levels - 1), or the whole numbers j themselves.
+
+    Its `base_dist` has the attributes `levels` and `dtype`.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        levels = self.base_dist.levels
+        if not value.is_floating_point():
+            if self._validate_args:
+                _check_whole_levels(value, levels)
+            value = value.to(self.base_dist.dtype) / (levels - 1)
+        elif self._validate_args:
+            _check_levels(value, levels)
+        return super().log_prob(value)
+
+
+def nearest_level(x: Tensor, levels: int) -> Tensor:
+    """The level j of every pixel x = j / (levels - 1), in the dtype of x."""
+    return (x * (levels - 1)).round()
+
+
+def _check_levels(x: Tensor, levels: int) -> None:
+    level = nearest_level(x, levels)
+    # a hundredth of a level leaves room for pixels that were divided in float32
+    off = ((x * (levels - 1) - level).abs() > 0.01) | (level < 0) | (level > levels - 1)
+    if bool(off.any()):
+        raise ValueError(
+            f"x holds {int(off.sum())} pixels that are none of the {levels} levels, such as "
+            f"{x[off][0].item():.6g}; wanted every pixel to be a multiple of 1/{levels - 1} from 0 to 1"
+        )
+
+
+def _check_whole_levels(x: Tensor, levels: int) -> None:
+    outside = (x < 0) | (x > levels - 1)
+    if bool(outside.any()):
+        raise ValueError(
+            f"x holds {int(outside.sum())} levels out of range, such as {x[outside][0].item()}; "
+            f"wanted whole numbers from 0 to {levels - 1}, or floats from 0 to 1"
+        )
+
+
+def check_output(name: str, output: Tensor, look: bool) -> None:
+    """Refuse what a network should not put out: no pixel axis, whole numbers, NaN."""
+    _require.floating(name, output)
+    if output.dim() == 0:
+        raise ValueError(f"{name} has shape (); wanted (..., pixels)")
+    if look and bool(output.isnan().any()):
+        raise ValueError(f"{name} holds {int(output.isnan().sum())} NaN; wanted numbers")

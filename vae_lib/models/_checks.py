@@ -1,0 +1,22 @@
+"""Refusals that the models share."""
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+__all__ = ["check_event", "check_images"]
+
+
+def check_images(x: Tensor) -> None:
+    """Refuse x without a batch axis."""
+    if x.ndim < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, pixels)")
+
+
+def check_event(maker: str, made: Distribution, event: str) -> Distribution:
+    """Refuse a distribution whose log_prob would not be one number per example."""
+    if len(made.event_shape) != 1:
+        raise ValueError(
+            f"{maker} returned a distribution with event shape {tuple(made.event_shape)}; wanted "
+            f"({event},), as torch.distributions.Independent(..., 1) makes it"
+        )
+    return made

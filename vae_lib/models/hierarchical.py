@@ -1,0 +1,281 @@
+"""A variational auto-encoder with several stochastic layers."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lib import _require
+from vae_lib.models._checks import check_event, check_images
+from vae_lib.models._detach import log_prob_with_frozen_parameters
+from vae_lib.models._prior import prior_or_standard_normal
+
+__all__ = ["HierarchicalVAE"]
+
+
+class HierarchicalVAE(nn.Module):
+    r"""A VAE whose latents stand in layers: :math:`h_1` next to the data, :math:`h_L` on top.
+
+    .. math:: p(x, h) = p(h_L) \, p(h_{L-1}|h_L) \cdots p(h_1|h_2) \, p(x|h_1), \qquad
+              q(h|x) = q(h_1|x) \, q(h_2|h_1) \cdots q(h_L|h_{L-1})
+
+    With L = 2 it is the model of Burda et al.; with L = 1 it is a `VAE`. Both lists below are in the
+    order of the layers, from the data up.
+
+    Args:
+        encoders: L modules: `encoders[0](x)` returns :math:`q(h_1|x)`, `encoders[1](h_1)` returns
+            :math:`q(h_2|h_1)`, and so on; each with one event axis and with `rsample`.
+        decoders: L modules: `decoders[0](h_1)` returns :math:`p(x|h_1)`, `decoders[1](h_2)` returns
+            :math:`p(h_1|h_2)`, and so on. Each accepts any number of axes before the last.
+        prior: :math:`p(h_L)`, a distribution, or a module that returns one when called. The default
+            is the standard normal with `encoders[-1].latent` variables.
+
+    Raises:
+        ValueError: If there are no encoders, not as many decoders, or no prior is given and the
+            last encoder has no attribute `latent`.
+
+    Book: chapter 11 (hierarchies). Source: Burda et al. (2016), section 5.
+
+    Example:
+        >>> from vae_lib.bounds import iwae_bound
+        >>> from vae_lib.builders import hierarchical_mlp_vae
+        >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((16,), (8,)), seed=0)
+        >>> x = torch.zeros(5, 64)
+        >>> model.elbo(x).shape, iwae_bound(model.log_weights(x, k=7)).shape
+        (torch.Size([5]), torch.Size([5]))
+        >>> model.sample(3).shape, model.reconstruct(x).shape
+        (torch.Size([3, 64]), torch.Size([5, 64]))
+    """
+
+    has_elbo = True
+
+    def __init__(
+        self,
+        encoders: Sequence[nn.Module],
+        decoders: Sequence[nn.Module],
+        prior: Distribution | Callable[[], Distribution] | None = None,
+    ):
+        super().__init__()
+        if len(encoders) == 0 or len(encoders) != len(decoders):
+            raise ValueError(
+                f"encoders has {len(encoders)} modules and decoders {len(decoders)}; wanted one of "
+                "each for every layer of latents, and at least one layer"
+            )
+        self.encoders = nn.ModuleList(encoders)
+        self.decoders = nn.ModuleList(decoders)
+        self.prior_source = prior_or_standard_normal(prior, encoders[-1])
+
+    @property
+    def prior(self) -> Distribution:
+        """The distribution :math:`p(h_L)` of the top layer.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0).prior.mean
+            tensor([0., 0.])
+        """
+        source = self.prior_source
+        return source if isinstance(source, Distribution) else source()
+
+    def encode(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
+        r"""The posterior of the layer next to the data, :math:`q(h_1|x)`. It draws nothing.
+
+        Raises:
+            ValueError: If the encoder returns a distribution that has not one event axis.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.encode(torch.zeros(5, 64)).mean.shape
+            torch.Size([5, 4])
+        """
+        return self._distribution("encoders", 0, x)
+
+    def decode(self, h: Float[Tensor, "*batch latent"]) -> Distribution:
+        r"""The likelihood :math:`p(x|h_1)` of codes of the layer next to the data.
+
+        Raises:
+            ValueError: If the decoder returns a distribution that has not one event axis.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.decode(torch.zeros(7, 5, 4)).batch_shape
+            torch.Size([7, 5])
+        """
+        return self._distribution("decoders", 0, h)
+
+    def _distribution(self, side: str, layer: int, given: Tensor) -> Distribution:
+        made = getattr(self, side)[layer](given)
+        event = "pixels" if (side, layer) == ("decoders", 0) else "latent"
+        return check_event(f"{side}[{layer}]", made, event)
+
+    def _draw(self, x: Tensor, k: int, detach_posterior: bool = False) -> tuple[Tensor, Tensor]:
+        """Draw every layer k times; ln p(x|h_1), and ln q(h|x) - ln p(h), both (k, batch)."""
+        check_images(x)
+        _require.positive_integer("k", k)
+        h, log_q = [x], torch.zeros_like(x[..., 0])
+        for layer, encoder in enumerate(self.encoders):
+            posterior = self._distribution("encoders", layer, h[-1])
+            h.append(posterior.rsample((k,) if layer == 0 else ()))  # (k, batch, latent of the layer)
+            if detach_posterior:
+                log_q = log_q + log_prob_with_frozen_parameters(encoder, h[-2], h[-1])
+            else:
+                log_q = log_q + posterior.log_prob(h[-1])
+        if h[-1].shape[-1:] != self.prior.event_shape:
+            raise ValueError(
+                f"encoders[-1] returned {h[-1].shape[-1]} latent variables; wanted as many as the "
+                f"prior has, event shape {tuple(self.prior.event_shape)}"
+            )
+        log_p = self.prior.log_prob(h[-1])
+        for layer, (below, above) in enumerate(pairwise(h[1:]), start=1):
+            likelihood = self._distribution("decoders", layer, above)
+            if likelihood.event_shape != below.shape[-1:]:
+                raise ValueError(
+                    f"decoders[{layer}] returned {likelihood.event_shape[0]} latent variables; wanted "
+                    f"{below.shape[-1]}, as encoders[{layer - 1}]"
+                )
+            log_p = log_p + likelihood.log_prob(below)
+        return self.decode(h[1]).log_prob(x), log_q - log_p
+
+    def log_weights(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False
+    ) -> Float[Tensor, "k *batch"]:
+        r"""Draw all layers k times from the posterior and return the log-weights of the draws.
+
+        .. math:: \ln w = \ln p(x|h_1) + \sum_{l=1}^{L-1} \ln p(h_l|h_{l+1}) + \ln p(h_L)
+                  - \ln q(h_1|x) - \sum_{l=2}^{L} \ln q(h_l|h_{l-1})
+
+        A draw is a whole column of layers: k columns, not k draws in every layer.
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws for each of them.
+            detach_posterior: As in `VAE.log_weights`; the gradient through the drawn
+                :math:`h_{l-1}` that a layer is conditioned on is kept. The encoders run twice.
+
+        Returns:
+            The log-weights in nats, (k, batch), differentiable in every parameter.
+
+        Raises:
+            ValueError: If k is below 1, if x has no batch axis or values that the likelihood
+                refuses, if the layers do not fit together, or if an encoder cannot be detached.
+
+        Book: chapter 11 (hierarchies). Source: Burda et al. (2016), sections 3 and 5.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.log_weights(torch.zeros(5, 64), k=7).shape
+            torch.Size([7, 5])
+        """
+        reconstruction, rate = self._draw(x, k, detach_posterior)
+        return reconstruction - rate
+
+    def loss_terms(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        r"""The two terms of the ELBO, both estimated with the same k draws.
+
+        .. math:: \mathbb{E}_q \ln p(x|h_1), \qquad
+                  \mathbb{E}_q \left[ \ln q(h|x) - \ln p(h) \right]
+                  = \mathrm{KL}(q(h|x) \,\|\, p(h))
+
+        Between layers the KL has no closed form, so the rate is an estimate too, and one of them may
+        well be negative.
+
+        Returns:
+            The reconstruction and the rate in nats, each (batch,).
+
+        Raises:
+            ValueError: As `log_weights`.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> [term.shape for term in model.loss_terms(torch.zeros(5, 64))]
+            [torch.Size([5]), torch.Size([5])]
+        """
+        reconstruction, rate = self._draw(x, k)
+        return reconstruction.mean(0), rate.mean(0)
+
+    def elbo(
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1, beta: float | int = 1.0
+    ) -> Float[Tensor, "*batch"]:
+        r"""An unbiased estimate of the ELBO with k draws: reconstruction − beta · rate.
+
+        Returns:
+            The estimate in nats, one value per example, (batch,).
+
+        Raises:
+            ValueError: As `log_weights`.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.elbo(torch.zeros(5, 64), k=3).shape
+            torch.Size([5])
+        """
+        reconstruction, rate = self.loss_terms(x, k)
+        return reconstruction - beta * rate
+
+    @torch.no_grad()
+    def sample(self, n: int, mean: bool = False) -> Float[Tensor, "n pixels"]:
+        r"""Generate n new examples from the top down; the encoders are not used.
+
+        Args:
+            n: How many.
+            mean: Whether to return the mean of :math:`p(x|h_1)` in place of a draw from it. The
+                latents are drawn in either case.
+
+        Returns:
+            The examples, (n, pixels), without gradients.
+
+        Raises:
+            ValueError: If n is below 1.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.sample(3).unique()
+            tensor([0., 1.])
+        """
+        _require.positive_integer("n", n)
+        h = self.prior.sample((n,))
+        for layer in range(len(self.decoders) - 1, 0, -1):
+            h = self._distribution("decoders", layer, h).sample()
+        likelihood = self.decode(h)
+        return likelihood.mean if mean else likelihood.sample()
+
+    @torch.no_grad()
+    def reconstruct(
+        self, x: Float[Tensor, "*batch pixels"], mean: bool = True
+    ) -> Float[Tensor, "*batch pixels"]:
+        r"""Encode x into the layer next to the data and decode it again.
+
+        The layers above play no part in it: given :math:`h_1` they say nothing more about x.
+
+        Args:
+            x: The examples, (batch, pixels).
+            mean: Whether to decode the mean of :math:`q(h_1|x)` and return the mean of
+                :math:`p(x|h_1)`. Otherwise both are drawn.
+
+        Returns:
+            The reconstructions, (batch, pixels), without gradients.
+
+        Raises:
+            ValueError: If x has no batch axis.
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> model.reconstruct(torch.zeros(5, 64)).shape
+            torch.Size([5, 64])
+        """
+        check_images(x)
+        posterior = self.encode(x)
+        likelihood = self.decode(posterior.mean if mean else posterior.sample())
+        return likelihood.mean if mean else likelihood.sample()

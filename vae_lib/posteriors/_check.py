@@ -1,0 +1,23 @@
+"""Refusals that the posteriors share."""
+
+from torch import Tensor
+
+from vae_lib import _require
+
+__all__ = ["check_codes", "check_features"]
+
+
+def check_features(features: Tensor, wanted: int, meaning: str) -> None:
+    """Refuse a network's output of another size than the posterior needs."""
+    _require.floating("features", features)
+    if features.shape[-1:] != (wanted,):
+        raise ValueError(
+            f"features has shape {tuple(features.shape)}; wanted (..., {wanted}), that is {meaning}"
+        )
+
+
+def check_codes(z: Tensor, latent: int) -> None:
+    """Refuse codes of another size, which broadcasting would let through."""
+    _require.floating("z", z)
+    if z.shape[-1:] != (latent,):
+        raise ValueError(f"z has shape {tuple(z.shape)}; wanted (..., {latent}), one number per latent")

@@ -1,0 +1,249 @@
+"""The training loop: one function to call, and the epoch it is made of.
+
+The loop is plain on purpose and fast all the same: the data lie on the device as one tensor, a
+batch is one `index_select`, and Adam is one fused call.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vae_lib import _require
+from vae_lib.training.checkpoints import Position, fingerprint, restore
+from vae_lib.training.config import TrainConfig
+from vae_lib.training.container import CheckpointError
+from vae_lib.training.history import History
+from vae_lib.training.keeper import Keeper
+from vae_lib.training.objectives import loss_terms
+from vae_lib.training.optimisers import Adam
+from vae_lib.training.schedules import learning_rate
+from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
+
+__all__ = ["fit"]
+
+
+def fit(
+    model: nn.Module,
+    data: Float[Tensor, "n pixels"],
+    config: TrainConfig | None = None,
+    validation: Float[Tensor, "m pixels"] | None = None,
+    on_epoch: Callable[[History], bool | None] | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    save_every: float | int = 30.0,
+    notes: dict | None = None,
+) -> History:
+    r"""Train `model` in place by stochastic gradient ascent on the ELBO.
+
+    Each step draws a batch :math:`B` without replacement and lowers, with Adam,
+
+    .. math:: -\frac{1}{|B|} \sum_{x \in B} \left[ \text{reconstruction}(x)
+              - \beta \, \text{rate}(x) \right]
+
+    The sums over pixels and latents are inside; only examples are averaged. Epoch means weight
+    every example the same, also those of a short last batch.
+
+    The same seed gives the same curve on the same machine, with or without validation data, a
+    callback or checkpoints. The order and the noise come from generators of their own: torch's
+    global random state is left alone. At the end the model is back on the device it came from, in
+    eval mode.
+
+    With `checkpoint` the run keeps three files in that folder: `last.safetensors` (where it stands),
+    `best.safetensors` (its epoch with the highest validation ELBO) and `history.jsonl`. A run that
+    was killed, at whatever moment, goes on with `resume=True` and on the CPU ends with the same
+    weights and the same curves, bit for bit, as if nothing had happened.
+
+    Args:
+        model: A `VAE`, or any module with `loss_terms(x, k=...)` that returns two tensors (batch,).
+        data: The training examples, floats (n, pixels), in the precision of the model. They are
+            moved to the device once.
+        config: The settings; by default `TrainConfig()`.
+        validation: Examples (m, pixels) to score after every epoch, always with the same noise.
+        on_epoch: Called after each epoch with the `History` so far, the model in eval mode.
+            Meanwhile the model is on the training device. Training stops early if the call returns
+            True.
+        checkpoint: A folder for the checkpoints; it is made if it is not there.
+        resume: Whether to go on from the checkpoint in that folder. Without one the run starts from
+            the beginning, so that one command serves for the first start and for every other.
+        save_every: Seconds between two checkpoints; 0 saves after every step. The start and the end
+            are always saved.
+        notes: What else the checkpoints shall say, such as the name of the data; JSON.
+
+    Returns:
+        The `History` of the run, also of its part before the checkpoint.
+
+    Raises:
+        ValueError: If the data are empty, not finite, or not a float matrix; if the model has no
+            parameters or its terms are not one value per example; or if the device is not there.
+        CheckpointError: If a checkpoint cannot be written (the one before stays as it is), if the
+            folder holds one and `resume` is False, or if it belongs to another run.
+        TrainingDiverged: If a term of the loss or a parameter is not finite. The message names the
+            last good checkpoint.
+
+    Book: chapter 8 (training), chapter 12 (checkpoints). Source: Kingma and Ba (2015) for Adam.
+
+    Example:
+        >>> from vae_lib.networks import mlp_vae
+        >>> x = torch.eye(8).repeat(4, 1)
+        >>> config = TrainConfig(epochs=30, batch_size=8, learning_rate=0.01, progress=False)
+        >>> history = fit(mlp_vae(8, latent=2, seed=0), x, config)
+        >>> len(history), history.elbo[-1] > history.elbo[0]
+        (30, True)
+    """
+    config = config or TrainConfig()
+    device = find_device(config.device)
+    _check_data(data, "data")
+    if validation is not None:
+        _check_data(validation, "validation")
+        if validation.shape[1] != data.shape[1]:
+            raise ValueError(
+                f"validation has {validation.shape[1]} columns; wanted {data.shape[1]}, as in data"
+            )
+    keeper = None if checkpoint is None else Keeper(checkpoint, save_every)
+    if keeper is None and resume:
+        raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
+    prints = {}
+    if keeper is not None:
+        prints["training"] = fingerprint(data)
+        if validation is not None:
+            prints["validation"] = fingerprint(validation)
+    data = data.to(device)
+    validation = None if validation is None else validation.to(device)
+
+    history, position = History(config), Position()
+    position.order = torch.Generator().manual_seed(config.seed).get_state()
+    with at_work(model, device), threads(config.threads):
+        optimiser = Adam(model.named_parameters())
+        if keeper is not None:
+            keeper.begin(model=model, config=config, optimiser=optimiser, data=prints, notes=notes)
+            history, position = _start(keeper, resume, device, history, position)
+        epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
+        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1"
+        progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
+        with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
+            for _ in bar:
+                start = time.perf_counter()
+                means = _train_epoch(model, data, config, optimiser, position, keeper, history)
+                _record(history, model, means, prefix="")
+                if validation is not None:
+                    means = _evaluate(model, validation, config, position.step)
+                    _record(history, model, means, prefix="validation_")
+                history.seconds += time.perf_counter() - start
+                bar.set_postfix(_postfix(history), refresh=False)
+                if keeper is not None:
+                    keeper.epoch_ended(history, position)
+                position.stopped = on_epoch is not None and bool(on_epoch(history))
+                if keeper is not None and keeper.is_due():
+                    keeper.save(history, position)
+                if position.stopped:
+                    break
+            if keeper is not None:
+                keeper.save(history, position)
+    return history
+
+
+def _train_epoch(
+    model: nn.Module,
+    data: Tensor,
+    config: TrainConfig,
+    optimiser: Adam,
+    position: Position,
+    keeper: Keeper | None,
+    history: History,
+) -> list[float]:
+    """One pass over the data, or the rest of one; the means of the two terms."""
+    device = data.device
+    generator = torch.Generator()
+    generator.set_state(position.order)
+    order = torch.randperm(len(data), generator=generator).to(device)
+    noise_seed = int(torch.randint(2**62, (), generator=generator))
+    batches = order.split(config.batch_size)
+    model.train()
+    with noise(device, noise_seed, position.noise):
+        for rows in batches[position.batches :]:
+            x = data.index_select(0, rows)
+            reconstruction, rate, sums = loss_terms(model, x, config.samples, position.step)
+            loss = -(reconstruction - config.beta * rate).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step(learning_rate(config, position.step, len(batches)))
+            position.totals = [total + new for total, new in zip(position.totals, sums, strict=True)]
+            position.step += 1
+            position.batches += 1
+            if keeper is not None and keeper.is_due():
+                position.noise = noise_state(device)
+                keeper.save(history, position)
+    optimiser.zero_grad()
+    model.eval()
+    means = [total / len(data) for total in position.totals]
+    position.epoch += 1
+    position.batches, position.totals, position.noise = 0, [0.0, 0.0], {}
+    position.order = generator.get_state()
+    return means
+
+
+def _start(
+    keeper: Keeper, resume: bool, device: torch.device, history: History, position: Position
+) -> tuple[History, Position]:
+    """Go on from the checkpoint in the folder, or write the first one."""
+    if not keeper.last.exists():
+        keeper.rewrite_lines(history)
+        keeper.save(history, position)
+        return history, position
+    if not resume:
+        raise CheckpointError(
+            f"{keeper.last} is there already; wanted resume=True to go on from it, or another folder"
+        )
+    earlier = keeper.earlier(device.type)
+    restore(earlier, keeper.model, keeper.parts["optimiser"])
+    earlier.history.config = history.config
+    keeper.rewrite_lines(earlier.history)
+    return earlier.history, earlier.position
+
+
+def _check_data(data: Tensor, name: str) -> None:
+    if not isinstance(data, Tensor):
+        raise ValueError(
+            f"{name} is of type {type(data).__name__}; wanted a tensor (n, pixels), such as "
+            "load('digits').binarized()"
+        )
+    if data.ndim != 2 or len(data) == 0 or not data.is_floating_point():
+        raise ValueError(
+            f"{name} has shape {tuple(data.shape)} and dtype {data.dtype}; wanted (n, pixels), "
+            "not empty, of floating-point numbers"
+        )
+    _require.finite(name, data)
+
+
+@torch.no_grad()
+def _evaluate(model: nn.Module, data: Tensor, config: TrainConfig, step: int) -> list[float]:
+    """The means of the two terms over `data`, with the same noise every time."""
+    totals = [0.0, 0.0]
+    with noise(data.device, config.seed):
+        for x in data.split(max(config.batch_size, 1024)):
+            _, _, sums = loss_terms(model, x, config.samples, step)
+            totals = [total + new for total, new in zip(totals, sums, strict=True)]
+    return [total / len(data) for total in totals]
+
+
+def _record(history: History, model: nn.Module, means: list[float], prefix: str) -> None:
+    reconstruction, rate = means
+    elbo = reconstruction - rate if getattr(model, "has_elbo", True) else math.nan
+    getattr(history, prefix + "elbo").append(elbo)
+    getattr(history, prefix + "reconstruction").append(reconstruction)
+    getattr(history, prefix + "rate").append(rate)
+
+
+def _postfix(history: History) -> dict[str, str]:
+    latest = history.latest()
+    shown = ("elbo", "validation_elbo", "reconstruction", "rate")
+    return {name.replace("_", " "): f"{latest[name]:.2f}" for name in shown if name in latest}

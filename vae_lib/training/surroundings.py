@@ -1,0 +1,81 @@
+"""What a run changes around itself and puts back: the device, the threads, the source of noise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["at_work", "find_device", "noise", "noise_state", "threads"]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name; "auto" is a CUDA GPU where there is one.
+
+    Raises:
+        ValueError: If a GPU is asked for and there is none.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device is {name!r}, but torch finds no CUDA GPU; wanted 'auto' or 'cpu' here")
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+@contextmanager
+def at_work(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Move the model to the device, and afterwards back to where it was, in eval mode."""
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError("model has no parameters; wanted something to train")
+    home = parameter.device
+    model.to(device)
+    try:
+        yield
+    finally:
+        model.to(home).eval()
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with this many CPU threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def noise(device: torch.device, seed: int, state: dict[str, Tensor] | None = None) -> Iterator[None]:
+    """Draw from `seed`, and leave torch's global random state as it was.
+
+    With `state`, as `noise_state` gave it, the draws go on from there instead.
+    """
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        if state:
+            torch.default_generator.set_state(state["cpu"])
+            if cuda:
+                torch.cuda.set_rng_state(state["cuda"], device)
+        yield
+
+
+def noise_state(device: torch.device) -> dict[str, Tensor]:
+    """Where the draws inside `noise` stand, as byte tensors on the CPU."""
+    state = {"cpu": torch.default_generator.get_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
