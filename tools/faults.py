@@ -4,7 +4,7 @@
     python tools/faults.py 3 7        those faults only
 
 A fault is planted by replacing one piece of text. It counts as caught when a stage of `make test` that
-should see it ends red, and that stage was green in the copy before (stage 0 of the list).
+should see it ends red; `make test` with all stages green is the other half of the proof.
 """
 
 import os
@@ -78,7 +78,7 @@ def run(folder, stage):
     return subprocess.run(
         [sys.executable, "tools/test.py", stage],
         cwd=folder, capture_output=True, text=True, errors="replace",
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTEST_ADDOPTS": "-x"},
     )
 
 
