@@ -45,7 +45,7 @@ FAULTS = [
     Fault("a figure without alt text", CHAPTER, 'alt="A bell', 'alt="" and "A bell',
           ("build", "nbval")),
     Fault("an address of another host in a page", "book/_static/page.css",
-          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page', ("library", "site")),
+          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page', ("library", "pages")),
     Fault("an answer in the book", STATEMENT, "## 2.1", "{secret}\n\n## 2.1", ("library",)),
     Fault("a weakened test of an exercise", "exercises/02_kl_rearrangement.md",
           "import agree\ncorner_2_1 =", "import agree\nagree = lambda *a: True\ncorner_2_1 =", ("library",)),
