@@ -4,7 +4,7 @@
     python tools/faults.py 3 7        those faults only
 
 A fault is planted by replacing one piece of text. It counts as caught when a stage of `make test` that
-should see it ends red, and that stage was green in the copy before (stage 0 of the list).
+should see it ends red; `make test` with all stages green is the other half of the proof.
 """
 
 import os
@@ -45,7 +45,7 @@ FAULTS = [
     Fault("a figure without alt text", CHAPTER, 'alt="A bell', 'alt="" and "A bell',
           ("build", "nbval")),
     Fault("an address of another host in a page", "book/_static/page.css",
-          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page', ("library", "site")),
+          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page', ("library", "pages")),
     Fault("an answer in the book", STATEMENT, "## 2.1", "{secret}\n\n## 2.1", ("library",)),
     Fault("a weakened test of an exercise", "exercises/02_kl_rearrangement.md",
           "import agree\ncorner_2_1 =", "import agree\nagree = lambda *a: True\ncorner_2_1 =", ("library",)),
@@ -78,7 +78,7 @@ def run(folder, stage):
     return subprocess.run(
         [sys.executable, "tools/test.py", stage],
         cwd=folder, capture_output=True, text=True, errors="replace",
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTEST_ADDOPTS": "-x"},
     )
 
 

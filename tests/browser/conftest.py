@@ -149,11 +149,12 @@ def axe_violations() -> Callable[..., list[str]]:
 
     axe = Axe()
 
-    def violations(tab: Any, exclude: Sequence[str] = (), contrast: bool = True) -> list[str]:
+    def violations(tab: Any, exclude: Sequence[str] = (), only: Sequence[str] = ()) -> list[str]:
         context = {"exclude": [[selector] for selector in exclude]} if exclude else None
         # preloading would fetch the style sheets again, which a page on disk may not
-        rules = {"color-contrast": {"enabled": contrast}}
-        options = {"resultTypes": ["violations"], "preload": False, "rules": rules}
+        options = {"resultTypes": ["violations"], "preload": False}
+        if only:
+            options["runOnly"] = list(only)
         found = axe.run(tab, context=context, options=options).response["violations"]
         return [
             f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"

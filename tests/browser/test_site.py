@@ -11,11 +11,18 @@ SITE = ROOT / "_build" / "html"
 PAGES = list(notebooks.pages())
 WITH_FIGURES = ["book/02-kl-rearrangement", "book/08-build-and-train", "book/index"]
 # Not ours: the theme's colour-mode button names itself by the titles of three pictures; one is shown.
-# And the visible layer of a formula: it is hidden from screen readers, which read the MathML beside it.
-SKIPPED = [".theme-switch-button", ".katex-html"]
-# Here axe takes minutes over the contrast of some ten thousand tokens of code; the theme colours them as on
-# the other pages, where they are measured.
-LONG = "book/appendix/api"
+SKIPPED = [".theme-switch-button"]
+# axe looks at every element. The visible layer of a formula is hidden from screen readers, which read the
+# MathML beside it. Of hundreds of formulas and thousands of coloured words of code, some tell as much as all.
+THIN_OUT = """() => {
+    document.querySelectorAll('.katex-html').forEach(e => e.remove());
+    [...document.querySelectorAll('.katex')].slice(20).forEach(e => e.replaceWith('a formula'));
+    const seen = {};
+    for (const e of document.querySelectorAll('.highlight span[class]')) {
+        seen[e.className] = (seen[e.className] ?? 0) + 1;
+        if (seen[e.className] > 10 && !e.querySelector('*')) e.replaceWith(e.textContent);
+    }
+}"""
 ROOM = 1  # pixels of rounding
 
 
@@ -32,12 +39,10 @@ def test_a_page_opens_without_a_fault_and_is_accessible(open_page, axe_violation
         tab.wait_for_load_state("load")
         assert tab.faults == []
         assert tab.elsewhere == []
-        if page == LONG:
-            assert axe_violations(tab, exclude=SKIPPED, contrast=False) == []
-            return
+        tab.evaluate(THIN_OUT)
         assert axe_violations(tab, exclude=SKIPPED) == []
         tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-        assert axe_violations(tab, exclude=SKIPPED) == []
+        assert axe_violations(tab, exclude=SKIPPED, only=["color-contrast"]) == []
 
 
 @pytest.mark.parametrize("page", PAGES)

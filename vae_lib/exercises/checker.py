@@ -92,7 +92,8 @@ def check(exercise: str, *answers: Any, seed: int | None = None) -> CheckResult:
     if not tried:
         raise RuntimeError(f"exercise {lesson.id} has no cases")
     if not any(trial.wrong for trial in tried):
-        return CheckResult(lesson.id, "right", f"right on {len(tried)} sets of fresh inputs.", seed=seed)
+        sets = "set" if len(tried) == 1 else "sets"
+        return CheckResult(lesson.id, "right", f"right on {len(tried)} {sets} of fresh inputs.", seed=seed)
     return _diagnose(lesson, tried, seed)
 
 

@@ -1079,8 +1079,8 @@
           : logP.map((value, i) => klIntegrand(value, logQ[i]));
         const high = niceAbove(Math.max(0.2, 1.05 * Math.max(...f)));
         const low = -niceAbove(Math.max(0.1 * high, 1.05 * -Math.min(...f)));
-        panel.axes([-6, 6], [low, high], { y: "nats per x",
-          x: which === "forward" ? "x" : "" });
+        panel.axes([-6, 6], [low, high], { y: "nats per unit of z",
+          x: which === "forward" ? "z" : "" });
         panel.area("positive", "vae-gap", xs, f.map((value) => Math.max(value, 0)));
         panel.area("negative", "vae-negative", xs, f.map((value) => Math.min(value, 0)))
           .style.fill = `url(#${figure.id("hatch")})`;

@@ -24,7 +24,7 @@ MISTAKES = {
     "batch-summed": "the rows are summed too: keep one value per row",
     "absolute": "every term is made positive before the sum: single terms may be negative",
     "symmetrised": "both directions are averaged: KL has one direction, and it matters",
-    "nan-at-zero": "0 · ln 0 is left to the computer, which makes it nan: such a term is 0",
+    "nan-at-zero": "0 · ln 0 or 0/0 is left to the computer, which makes it nan: such a term is 0",
     "clipped": (
         "zeros are replaced by a small number: where q is 0 the term is 0, and where p is 0 but q "
         "is not, KL is infinite"
@@ -55,10 +55,10 @@ def _mistaken(q: Tensor, p: Tensor) -> Iterator[tuple[str, Values]]:
     yield "batch-averaged", {"value": right.mean()}
     yield "batch-summed", {"value": right.sum()}
     yield "absolute", {"value": signed.abs().sum(-1)}
-    yield "absolute", {"value": _terms(q, p).abs().sum(-1)}
     yield "symmetrised", {"value": 0.5 * (right + reversed_)}
     yield "symmetrised", {"value": right + reversed_}
     yield "nan-at-zero", {"value": _terms(q, p).sum(-1)}
+    yield "nan-at-zero", {"value": torch.xlogy(q, q / p).sum(-1)}
     if bool((q > 0).all()) and bool((p > 0).all()):
         yield "clipped", {"value": right}  # nothing to clip; only a large addend would be seen
         for small in _SMALL[:3]:

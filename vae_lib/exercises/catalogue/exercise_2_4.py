@@ -32,6 +32,8 @@ MISTAKES = {
     "entropy-sign": "ln q(z|x) is added in the elbo: it is subtracted",
     "no-prior": "the prior is missing in the elbo: the joint is p(x|z) p(z)",
     "prior-only": "the likelihood is missing in the elbo: that is −KL(q‖p(z))",
+    "reconstruction-only": "the elbo is only E_q ln p(x|z): the prior and −ln q(z|x) are missing",
+    "elbo-negated": "the sign of the elbo is turned: that is the loss",
     "log-outside": (
         "the logarithm of the elbo is taken after the average: ln E_q[p(x,z)/q] is ln p(x) again"
     ),
@@ -108,6 +110,8 @@ def _mistaken(**inputs: Tensor) -> Iterator[tuple[str, Values]]:
         ("entropy-sign", table["energy"] - table["entropy"]),
         ("no-prior", table["reconstruction"] + table["entropy"]),
         ("prior-only", -table["kl_to_prior"]),
+        ("reconstruction-only", table["reconstruction"]),
+        ("elbo-negated", -table["elbo"]),
         ("log-outside", evidence),
     ):
         yield name, right | {"elbo": elbo}

@@ -20,11 +20,15 @@ NAMES = ("weight", "bias", "variance", "encoder_weight", "encoder_variance")
 
 MISTAKES = {
     "mean-over-latents": "the rate is averaged over the latents: sum it",
-    "mean-over-pixels": "the reconstruction is averaged over the pixels: then z is not worth its rate",
+    "mean-over-pixels": "the code says nothing: no gradient reaches the encoder through z (sample() or "
+    "detach()), or the reconstruction is averaged over the pixels, so that z is not worth its rate",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation of the noise",
     "rate-from-log-std": "log_var is read as ln σ in the rate: it is ln σ²",
     "no-half-in-exponent": "the ½ in the exponent of the Gaussian is missing",
-    "variance-not-learned": "the variance of the pixels stays where it started",
+    "variance-not-learned": "the variance of the pixels is not the best: it is not trained, or the term "
+    "D/2 ln s² that keeps it from growing is missing",
+    "not-finished": "training stops too early: ln p(x) is nearly there, but the encoder lags behind. Let the "
+    "learning rate fall towards the end, or take more steps",
     "no-noise": "z is the mean of q(z|x): without noise nothing but the rate trains the variance",
 }
 
@@ -137,6 +141,7 @@ def _fingerprint(variance: float, spectrum: np.ndarray, log_encoder_variance: fl
 
 def _mistaken(x: Tensor, latent: int) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     eigenvalues = _eigenvalues(x)
+    best = best_log_evidence(x, latent)
     total, weak = eigenvalues.mean(), eigenvalues[latent:].mean()
     top = eigenvalues[:latent]
 
@@ -146,6 +151,10 @@ def _mistaken(x: Tensor, latent: int) -> Iterator[tuple[str, Values | Callable[[
         near = [abs(a - b) < 0.15 + 0.1 * b for a, b in zip(got["spectrum"], wanted, strict=True)]
         return abs(math.log(fixed / weak)) > 0.1 and all(near)
 
+    def not_finished(got: Values) -> bool:
+        (evidence,), (elbo,) = got["log_evidence"], got["elbo"]
+        return bool(best - 0.1 < evidence and best - 1.0 < elbo < best)
+
     yield "mean-over-latents", _fixed_point(eigenvalues, latent, beta=1.0 / latent)
     yield "mean-over-pixels", _fingerprint(total, np.zeros(latent), 0.0)
     yield "std-is-exp-log-var", _fixed_point(eigenvalues, latent, noise=2.0)
@@ -153,6 +162,7 @@ def _mistaken(x: Tensor, latent: int) -> Iterator[tuple[str, Values | Callable[[
     yield "no-half-in-exponent", _fixed_point(eigenvalues, latent, exponent=1.0)
     yield "no-noise", {"log encoder_variance": 0.0}
     yield "variance-not-learned", not_learned
+    yield "not-finished", not_finished
 
 
 def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Values:
