@@ -33,7 +33,7 @@ class Fault:
 FAULTS = [
     Fault("a wrong sign in the KL", "vae_lib/divergences.py",
           "torch.xlogy(q, q) - torch.xlogy(q, p)", "torch.xlogy(q, p) - torch.xlogy(q, q)", ("library",)),
-    Fault("a mean for a sum over pixels", "vae_lib/likelihoods.py",
+    Fault("a mean for a sum over pixels", "vae_lib/likelihoods/_image.py",
           "return super().log_prob(value)", "return super().log_prob(value) / value.shape[-1]", ("library",)),
     Fault("an equation without a check", CHAPTER,
           "## Break it", "```{math}\n:label: eq-unchecked\n1 + 1 = 3\n```\n\n## Break it",

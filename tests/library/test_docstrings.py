@@ -46,7 +46,7 @@ def test_has_a_summary_and_a_doctest(name, thing):
 
 
 IN_READING_ORDER = [vae_lib.laboratory, vae_lib.models]
-# methods that torch.distributions names, and methods that pass x on to the networks, have no refusals of their own
+# torch.distributions names these methods, or they pass x on to the networks: no refusals of their own
 WITHOUT_REFUSALS = ("vae_lib.posteriors.", "vae_lib.models.AutoEncoder.")
 FORMULAS = [(n, o) for n, o in OBJECTS if inspect.isfunction(o) and not n.startswith(WITHOUT_REFUSALS)]
 

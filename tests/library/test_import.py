@@ -40,7 +40,8 @@ started = time.process_time()
 for room in ROOMS:
     importlib.import_module(room)
 seconds = time.process_time() - started
-heavy = {"matplotlib", "sklearn", "scipy", "IPython", "ipywidgets", "pandas", "zuko", "pooch"} & set(sys.modules)
+heavy = {"matplotlib", "sklearn", "scipy", "IPython", "ipywidgets", "pandas", "zuko", "pooch"}
+heavy &= set(sys.modules)
 report = {"deeds": list(deeds), "same": before == state(), "seconds": seconds,
           "heavy": sorted(heavy)}
 

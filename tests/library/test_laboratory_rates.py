@@ -53,26 +53,19 @@ class TestCollapse:
         top = np.linalg.eigvalsh([[ww, mixed], [mixed, vv]])[-1]
         assert collapse_growth_rate(lam, variance, beta).item() == pytest.approx(top, abs=1e-5)
 
-    @pytest.mark.parametrize("distance", [1e-3, 1e-8, 1e-11, -1e-8])
+    @pytest.mark.parametrize("distance", [2.0**-10, 2.0**-30, 2.0**-44, -(2.0**-44)])
     def test_digits_close_to_the_threshold(self, distance):
-        # the two terms of the textbook root cancel there; fifty decimal digits do not mind
-        level = 0.3
+        # the two terms of the textbook root cancel there; fifty decimal digits do not mind. A variance
+        # of 1/4 keeps lambda / variance = 1 + distance exact, so every digit of the rate is defined
+        level = 0.25
         with decimal.localcontext() as context:
             context.prec = 50
-            lam, variance = (decimal.Decimal(number) for number in (0.3 * (1 + distance), level))
+            lam, variance = (decimal.Decimal(number) for number in (level * (1 + distance), level))
             trace, determinant = -1 / variance - lam, lam / variance - (lam / variance) ** 2
             exact = (trace + (trace * trace - 4 * determinant).sqrt()) / 2
-        rate = collapse_growth_rate(0.3 * (1 + distance), 0.3).item()
-        # lambda / variance - 1 is itself rounded to 1e-16
-        assert rate == pytest.approx(float(exact), rel=3e-16 / abs(distance) + 1e-12)
-        assert collapse_growth_rate(2.0, 2.0).item() == 0.0
-
-    def test_digits_next_to_a_threshold_of_one(self):
-        # lambda / 1 is exact, so the rate next to the threshold is right to the last digits
-        for step in (1, 3, 1000):
-            distance = step * 2.0**-50
-            rate = collapse_growth_rate(1.0 + distance, 1.0).item()
-            assert rate == pytest.approx(distance / 2, rel=1e-12)
+        rate = collapse_growth_rate(level * (1 + distance), level).item()
+        assert rate == pytest.approx(float(exact), rel=1e-12, abs=0)  # abs is 1e-12 unless told
+        assert collapse_growth_rate(level, level).item() == 0.0
 
     def test_shapes_and_precision(self):
         table = torch.rand(3, 2) + 0.1

@@ -629,3 +629,15 @@ def test_representations():
     assert repr(FullCovariance(2)) == "FullCovariance(latent=2)"
     assert "kind='iaf', features=32" in repr(Flow(2, "iaf"))
     assert isinstance(FullCovariance(2)(torch.zeros(5)).expand((3,)), FullCovarianceNormal)
+
+
+def test_a_flow_leaves_the_checks_of_torch_as_they_were():
+    script = (
+        "import torch\n"
+        "from torch.distributions import Distribution, Normal\n"
+        "before = Distribution._validate_args\n"
+        "from vae_lib.posteriors import Flow\n"
+        "Flow(latent=2)(torch.zeros(5, 32)).rsample()\n"
+        "assert Distribution._validate_args is before is True\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

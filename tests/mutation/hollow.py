@@ -106,7 +106,7 @@ def public_functions(rooms):
             thing = getattr(module, name)
             if not (inspect.isclass(thing) or inspect.isfunction(thing)):
                 continue
-            file = Path(inspect.getsourcefile(thing)).relative_to(root).as_posix()
+            file = Path(importlib.import_module(thing.__module__).__file__).relative_to(root).as_posix()
             names = [name] if inspect.isfunction(thing) else list(_methods(thing, name))
             for qualname in names:
                 if (file, qualname) not in seen:

@@ -58,7 +58,7 @@ def collapse_growth_rate(
     decoder, encoder, cross = 1.0 / variance, beta * lam, lam / variance
     half_difference = 0.5 * (decoder - encoder)
     away = torch.hypot(half_difference, cross) - 0.5 * (decoder + encoder)
-    # near the threshold the two cancel: the rate is then -det / (the other, clearly negative eigenvalue)
+    # near the threshold the two terms cancel; there the rate is the determinant over the other eigenvalue
     other = -torch.hypot(half_difference, cross) - 0.5 * (decoder + encoder)
     determinant = lam / variance * (beta - lam / variance)
     return torch.where(away > 0.1 * decoder, away, determinant / other)

@@ -18,10 +18,14 @@ _POINTS = 256  # of the rule behind `FlowPosterior.mean`
 
 
 def _zuko() -> Any:
+    """The package zuko, without what importing it does to every distribution of the process."""
+    checks = Distribution._validate_args
     try:
         import zuko
     except ImportError as error:
         raise ImportError("Flow needs the package zuko; wanted: python -m pip install zuko") from error
+    finally:
+        Distribution.set_default_validate_args(checks)  # zuko turns torch's checks off
     return zuko
 
 
