@@ -13,11 +13,13 @@ from vae_lib import _require
 from vae_lib.models import VQVAE, Concatenated, ConditionalVAE, HierarchicalVAE
 from vae_lib.networks import Decoder, GaussianEncoder, mlp
 from vae_lib.networks._choices import depth_of, likelihood_of
+from vae_lib.networks._recipe import noting_the_recipe
 from vae_lib.networks._seed import seeded
 
 __all__ = ["conditional_mlp_vae", "hierarchical_mlp_vae", "vq_mlp_vae"]
 
 
+@noting_the_recipe
 def conditional_mlp_vae(
     pixels: int,
     conditions: int,
@@ -69,6 +71,7 @@ def conditional_mlp_vae(
         )
 
 
+@noting_the_recipe
 def hierarchical_mlp_vae(
     pixels: int,
     latents: Sequence[int] = (100, 50),
@@ -120,6 +123,7 @@ def hierarchical_mlp_vae(
         return HierarchicalVAE(encoders, [bottom, *upper])
 
 
+@noting_the_recipe
 def vq_mlp_vae(
     pixels: int,
     entries: int = 64,

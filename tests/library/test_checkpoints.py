@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import vae_lib.networks
+from vae_lib import builders, likelihoods, networks
 from vae_lib.data import synthetic_linear_gaussian
 from vae_lib.models import AutoEncoder
 from vae_lib.networks import linear_vae, mlp_vae
@@ -612,3 +613,28 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, x):
     with pytest.raises(CheckpointError, match=r"last\.safetensors was altered"):
         fit(small(), x, CONFIG, checkpoint=tmp_path, resume=True)
     assert last.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        networks.mlp_vae(12, 2, hidden=(5, 4), posterior="full", prior="mixture", seed=1),
+        networks.conv_vae((6, 7), latent=2, seed=1),
+        networks.linear_vae(12, 3),
+        builders.hierarchical_mlp_vae(12, seed=1),
+    ],
+    ids=["mlp", "conv", "linear", "hierarchical"],
+)
+def test_a_builder_notes_how_it_was_called(tmp_path, model):
+    save_checkpoint(tmp_path / "model.safetensors", model)
+    again = load_checkpoint(tmp_path / "model.safetensors").model
+    assert type(again) is type(model)
+    for (name, one), (other, two) in zip(
+        model.state_dict().items(), again.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(one, two)
+
+
+def test_a_builder_that_was_given_a_module_notes_nothing():
+    assert not hasattr(networks.mlp_vae(12, 2, likelihood=likelihoods.Gaussian()), "recipe")

@@ -13,6 +13,7 @@ from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory import LinearGaussianModel, grid_log_evidence
 from vae_lib.models import VAE, AutoEncoder, StandardNormal
 from vae_lib.networks import linear_vae, mlp_vae
+from vae_lib.training import TrainConfig, fit
 
 PIXELS, LATENT = 5, 2
 
@@ -285,7 +286,20 @@ def test_a_prior_without_a_closed_form_kl(binary):
     wanted = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
     assert other.elbo(x, analytic_kl=False).shape == (7,)
     with pytest.raises(ValueError, match="analytic_kl=False"):
-        model.__class__(_FullCovariance(), model.decoder, wanted).elbo(x)
+        model.__class__(_FullCovariance(), model.decoder, wanted).elbo(x, analytic_kl=True)
+    correlated = VAE(_FullCovariance(), model.decoder, wanted)
+    torch.manual_seed(3)
+    chosen = correlated.elbo(x)
+    torch.manual_seed(3)
+    assert torch.equal(chosen, correlated.elbo(x, analytic_kl=False))
+
+
+@pytest.mark.parametrize("options", [{"posterior": "iaf"}, {"prior": "mixture"}, {"prior": "vamp"}], ids=str)
+def test_fit_trains_where_the_kl_has_no_closed_form(options):
+    x = torch.bernoulli(torch.full((64, 12), 0.3), generator=torch.Generator().manual_seed(0))
+    model = mlp_vae(12, 2, hidden=(16,), seed=0, **options)
+    history = fit(model, x, TrainConfig(epochs=15, batch_size=16, learning_rate=0.01))
+    assert history.elbo[-1] > history.elbo[0]
 
 
 class _FullCovariance(nn.Module):

@@ -162,9 +162,7 @@ def _build(arguments: argparse.Namespace, pixels: int, shape: tuple[int, int] | 
         recipe = {"pixels": pixels, **common}
     else:
         raise ValueError(f"--model is {arguments.model!r}; wanted mlp_vae, conv_vae or linear_vae")
-    model = getattr(networks, arguments.model)(**recipe)
-    model.recipe = {"builder": arguments.model, "arguments": recipe}
-    return model
+    return getattr(networks, arguments.model)(**recipe)
 
 
 def _sizes(text: str) -> list[int]:

@@ -3,7 +3,7 @@ r"""ln p(x) by importance sampling: the number that models are compared by."""
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -217,7 +217,7 @@ def estimate(
 
 
 def _log_weights(
-    model: nn.Module, x: Tensor, k: int, chunk: int, posterior: Distribution | None
+    model: Any, x: Tensor, k: int, chunk: int, posterior: Distribution | None
 ) -> Iterator[Tensor]:
     """The log-weights of k samples, at most `chunk` at a time, each (samples, batch)."""
     draws = [min(SAMPLES_PER_DRAW, k - done) for done in range(0, k, SAMPLES_PER_DRAW)]

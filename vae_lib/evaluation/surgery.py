@@ -1,10 +1,10 @@
 """Where the KL term goes: information about the example, and mismatch with the prior."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
@@ -41,7 +41,7 @@ class SurgeryEstimate(NamedTuple):
 
 @torch.no_grad()
 def elbo_surgery(
-    model: nn.Module, x: Float[Tensor, "batch pixels"], k: int = 10, *, seed: int = 0
+    model: Any, x: Float[Tensor, "batch pixels"], k: int = 10, *, seed: int = 0
 ) -> SurgeryEstimate:
     r"""Split the average KL of the ELBO into mutual information and mismatch with the prior.
 

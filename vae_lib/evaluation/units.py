@@ -1,10 +1,11 @@
 """Which latent variables the encoder uses."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.evaluation.likelihood import check_examples, evaluating
@@ -14,7 +15,8 @@ __all__ = ["ActiveUnits", "active_units"]
 EXAMPLES_AT_ONCE = 1024
 
 
-class ActiveUnits(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ActiveUnits:
     """Which latent variables are active, and by how much.
 
     Attributes:
@@ -35,7 +37,7 @@ class ActiveUnits(NamedTuple):
 
 @torch.no_grad()
 def active_units(
-    model: nn.Module, x: Float[Tensor, "batch pixels"], threshold: float | int = 0.01
+    model: Any, x: Float[Tensor, "batch pixels"], threshold: float | int = 0.01
 ) -> ActiveUnits:
     r"""Count the latent variables whose posterior mean differs from example to example.
 

@@ -82,7 +82,7 @@ def grid_log_evidence(
         for rows in torch.arange(points**latent_dim, device=x.device).split(rows_at_once):
             indices = [(rows // points**d) % points for d in range(latent_dim)]
             z = torch.stack([axis[i] for i in indices], dim=-1).to(dtype)  # (rows, latent_dim)
-            log_prior = sum(log_measure[i] for i in indices)  # (rows,)
+            log_prior = torch.stack([log_measure[i] for i in indices]).sum(0)  # (rows,)
             log_p = log_likelihood(x, z)
             if log_p.shape != (z.shape[0], x.shape[0]):
                 raise ValueError(

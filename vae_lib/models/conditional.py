@@ -182,7 +182,7 @@ class ConditionalVAE(nn.Module):
         x: Float[Tensor, "*batch pixels"],
         y: Float[Tensor, "*batch conditions"],
         k: int = 1,
-        analytic_kl: bool = True,
+        analytic_kl: bool | None = None,
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """The two terms of the ELBO, reconstruction and rate, as in `VAE.loss_terms`.
 
@@ -206,7 +206,7 @@ class ConditionalVAE(nn.Module):
         y: Float[Tensor, "*batch conditions"],
         k: int = 1,
         beta: float | int = 1.0,
-        analytic_kl: bool = True,
+        analytic_kl: bool | None = None,
     ) -> Float[Tensor, "*batch"]:
         r"""An unbiased estimate, with k draws, of a lower bound on :math:`\ln p_\theta(x|y)`.
 

@@ -163,7 +163,7 @@ class VAE(nn.Module):
         return self.decode(z).log_prob(x) + prior.log_prob(z) - log_q
 
     def loss_terms(
-        self, x: Float[Tensor, "*batch pixels"], k: int = 1, analytic_kl: bool = True
+        self, x: Float[Tensor, "*batch pixels"], k: int = 1, analytic_kl: bool | None = None
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         r"""The two terms of the ELBO, estimated with k draws from the posterior.
 
@@ -175,13 +175,14 @@ class VAE(nn.Module):
             k: The number of draws that are averaged.
             analytic_kl: Whether the rate is the KL in closed form. Otherwise it is the average of
                 :math:`\ln q_\phi(z|x) - \ln p(z)` over the same draws: unbiased too, but
-                noisier, and one estimate may well be negative.
+                noisier, and one estimate may well be negative. None takes the closed form where
+                there is one.
 
         Returns:
             The reconstruction and the rate in nats, each (batch,).
 
         Raises:
-            ValueError: As `log_weights`, and if the KL has no closed form.
+            ValueError: As `log_weights`, and if `analytic_kl` is True and the KL has no closed form.
 
         Book: chapter 8 (the loss contract).
 
@@ -195,26 +196,24 @@ class VAE(nn.Module):
         check_images(x)
         _require.positive_integer("k", k)
         posterior, prior = self._posterior_and_prior(x)
-        if not analytic_kl:
-            z, log_q = drawn(posterior, k)  # (k, batch, latent), (k, batch)
-            return self.decode(z).log_prob(x).mean(0), (log_q - prior.log_prob(z)).mean(0)
-        z = posterior.rsample((k,))  # (k, batch, latent)
-        reconstruction = self.decode(z).log_prob(x).mean(0)  # (batch,)
-        try:
-            rate = kl_divergence(posterior, prior)
-        except NotImplementedError as error:
+        rate = None if analytic_kl is False else _closed_form(posterior, prior)
+        if rate is not None:
+            z = posterior.rsample((k,))  # (k, batch, latent)
+            return self.decode(z).log_prob(x).mean(0), rate
+        if analytic_kl:
             raise ValueError(
                 f"analytic_kl is True, but KL({type(posterior).__name__} || "
                 f"{type(prior).__name__}) has no closed form here; wanted analytic_kl=False"
-            ) from error
-        return reconstruction, rate
+            )
+        z, log_q = drawn(posterior, k)  # (k, batch, latent), (k, batch)
+        return self.decode(z).log_prob(x).mean(0), (log_q - prior.log_prob(z)).mean(0)
 
     def elbo(
         self,
         x: Float[Tensor, "*batch pixels"],
         k: int = 1,
         beta: float | int = 1.0,
-        analytic_kl: bool = True,
+        analytic_kl: bool | None = None,
     ) -> Float[Tensor, "*batch"]:
         r"""An unbiased estimate of the ELBO with k draws: reconstruction − beta · rate.
 
@@ -331,3 +330,11 @@ class VAE(nn.Module):
         posterior = self.encode(x)
         likelihood = self.decode(posterior.mean if mean else posterior.sample())
         return likelihood.mean if mean else likelihood.sample()
+
+
+def _closed_form(posterior: Distribution, prior: Distribution) -> Tensor | None:
+    """KL(posterior || prior) where torch or vae_lib knows a formula for the pair."""
+    try:
+        return kl_divergence(posterior, prior)
+    except NotImplementedError:
+        return None

@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 from vae_lib import _require
 from vae_lib.models import VAE
 from vae_lib.networks._choices import assembled, depth_of, likelihood_of, posterior_of
+from vae_lib.networks._recipe import noting_the_recipe
 from vae_lib.networks._seed import seeded
 from vae_lib.networks.convolutional import check_image, conv_decoder_network, conv_encoder_network
 from vae_lib.networks.perceptron import mlp
@@ -16,6 +17,7 @@ from vae_lib.networks.perceptron import mlp
 __all__ = ["conv_vae", "mlp_vae"]
 
 
+@noting_the_recipe
 def mlp_vae(
     pixels: int,
     latent: int,
@@ -44,7 +46,7 @@ def mlp_vae(
         activation: "tanh", "gelu", or a class of modules.
         seed: Seed of the initial weights. Without one they come from torch's global generator.
         posterior: "diagonal", "full", "maf" or "iaf", or a module: see `vae_lib.posteriors`. The KL
-            of the last two has no closed form: `elbo` and `loss_terms` want `analytic_kl=False`.
+            of the last two has no closed form: `elbo` and `loss_terms` average over draws instead.
         prior: "standard", "mixture" or "vamp", a module that returns a distribution, or a
             distribution: see `vae_lib.priors`. The KL to "mixture" and "vamp" has no closed form
             either.
@@ -83,6 +85,7 @@ def mlp_vae(
         )
 
 
+@noting_the_recipe
 def conv_vae(
     shape: Sequence[int],
     latent: int,

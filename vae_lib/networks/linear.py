@@ -11,6 +11,7 @@ from vae_lib import _require
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Gaussian
 from vae_lib.models import VAE
+from vae_lib.networks._recipe import noting_the_recipe
 from vae_lib.networks._seed import seeded
 from vae_lib.networks.coders import Decoder
 from vae_lib.networks.perceptron import mlp
@@ -69,6 +70,7 @@ class LinearEncoder(nn.Module):
         return Independent(Normal(mean, std.expand_as(mean), validate_args=False), 1)
 
 
+@noting_the_recipe
 def linear_vae(pixels: int, latent: int, seed: int | None = None) -> VAE:
     r"""The linear VAE, the one VAE whose best answer is known on paper.
 

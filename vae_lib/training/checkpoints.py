@@ -11,6 +11,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class Checkpoint:
     """
 
     path: Path
-    model: nn.Module | None
+    model: Any  # a module; None until `load_checkpoint` has built it
     config: TrainConfig | None
     history: History | None
     position: Position
@@ -270,7 +271,7 @@ def fingerprint(data: Tensor) -> str:
         '2x3 float32 9d908ecf'
     """
     shape = "x".join(str(size) for size in data.shape)
-    digest = hashlib.sha256(data.detach().cpu().contiguous().numpy()).hexdigest()
+    digest = hashlib.sha256(data.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     return f"{shape} {str(data.dtype).removeprefix('torch.')} {digest}"
 
 
@@ -279,7 +280,7 @@ def _unpack(path: Path, tensors: dict[str, Tensor], document: dict) -> Checkpoin
     config = document["config"] and TrainConfig(**document["config"])
     history = None
     if document["history"]:
-        curves = {name: tensors[f"history.{name}"].tolist() for name in CURVES}
+        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in CURVES}
         history = History(config, **curves)
     noise = {name.rsplit(".", 1)[1]: t for name, t in tensors.items() if name.startswith("random.noise.")}
     position = Position(**document["position"], order=tensors.get("random.order"), noise=noise)
@@ -314,7 +315,7 @@ def _build(checkpoint: Checkpoint) -> nn.Module:
         raise CheckpointError(f"{checkpoint.path} has a recipe that fails: {_one_line(error)}") from error
     weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
     kinds = {weight.dtype for weight in weights if weight.is_floating_point()}
-    return model.to(*kinds) if len(kinds) == 1 else model
+    return model.to(kinds.pop()) if len(kinds) == 1 else model
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ class Keeper:
         """Say what belongs into every checkpoint of this run."""
         self._saved_at = time.monotonic()
         self.model = model
-        self.parts = {"config": config, "optimiser": optimiser, "data": data, "notes": notes}
+        self.parts: dict[str, Any] = {"config": config, "optimiser": optimiser, "data": data, "notes": notes}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -163,6 +163,7 @@ def _train_epoch(
     """One pass over the data, or the rest of one; the means of the two terms."""
     device = data.device
     generator = torch.Generator()
+    assert position.order is not None  # fit has drawn it, or the checkpoint holds it
     generator.set_state(position.order)
     order = torch.randperm(len(data), generator=generator).to(device)
     noise_seed = int(torch.randint(2**62, (), generator=generator))
@@ -205,6 +206,7 @@ def _start(
         )
     earlier = keeper.earlier(device.type)
     restore(earlier, keeper.model, keeper.parts["optimiser"])
+    assert earlier.history is not None  # keeper.earlier refuses a checkpoint without one
     earlier.history.config = history.config
     keeper.rewrite_lines(earlier.history)
     return earlier.history, earlier.position

@@ -1,6 +1,7 @@
 """The two terms of the loss, looked at before they are trusted."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class TrainingDiverged(FloatingPointError):
     """
 
 
-def loss_terms(model: nn.Module, x: Tensor, samples: int, step: int) -> tuple[Tensor, Tensor, list[float]]:
+def loss_terms(model: Any, x: Tensor, samples: int, step: int) -> tuple[Tensor, Tensor, list[float]]:
     """The two terms of the loss and their sums over the batch, all of them finite.
 
     Args:

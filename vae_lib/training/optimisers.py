@@ -62,10 +62,10 @@ class Adam:
             >>> parameter.data
             tensor([-0.5000])
         """
-        used = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        used = {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
         adam(
             [self.parameters[i] for i in used],
-            [self.parameters[i].grad for i in used],
+            list(used.values()),
             [self.first[i] for i in used],
             [self.second[i] for i in used],
             [],

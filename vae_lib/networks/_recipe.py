@@ -1,0 +1,36 @@
+"""How a model was built, noted in the model, so that a checkpoint can build it again."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+__all__ = ["noting_the_recipe"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def noting_the_recipe(builder: Callable[..., Model]) -> Callable[..., Model]:
+    """Let a builder set `model.recipe`, where its arguments are plain numbers, texts and lists.
+
+    With other arguments, such as a module of your own, the model has no recipe: to load its
+    checkpoint you hand over a model of the same make.
+    """
+    signature = inspect.signature(builder)
+
+    @functools.wraps(builder)
+    def build(*arguments, **named) -> Model:
+        model: Any = builder(*arguments, **named)
+        bound = signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        try:
+            plain = json.loads(json.dumps(dict(bound.arguments)))  # tuples become lists
+        except TypeError:
+            return model
+        model.recipe = {"builder": builder.__name__, "arguments": plain}
+        return model
+
+    return build
