@@ -242,13 +242,20 @@ def stub_jobs(wanted: list[str]) -> list[Job]:
 def run_stubs(options: argparse.Namespace) -> int:
     jobs = stub_jobs(options.words)
     none = [job.name for job in jobs if not job.tests]
-    results = run_jobs([job for job in jobs if job.tests], options.jobs, print_line)
+    jobs = [job for job in jobs if job.tests]
+    # where the tests of a room are red without a stub, they prove nothing
+    rooms = sorted({job.name.split(".")[0] for job in jobs})
+    controls = [Job(f"control: {room}", lambda copy: None, tests_of(room, "")) for room in rooms]
+    controls = run_jobs(controls, options.jobs, print_line)
+    if any(result.red or result.error for result in controls):
+        sys.exit("mutation: tests are red without any stub")
+    results = run_jobs(jobs, options.jobs, print_line)
     # a stub that breaks the import of the library was seen as well, only not by a test of its own
     survived = [result.name for result in results if not result.red and not result.error]
     broken = [result.name for result in results if result.error]
     killed = len(results) - len(survived) - len(broken)
     counts = f"{killed} killed, {len(survived)} survived, {len(broken)} could not be tried"
-    print(f"{len(jobs)} functions: {counts}, {len(none)} have no test file")
+    print(f"{len(jobs) + len(none)} functions: {counts}, {len(none)} have no test file")
     for title, names in (("survived", survived), ("could not be tried", broken), ("no test file", none)):
         for name in names:
             print(f"{title}: {name}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
+from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import check_event, check_images
 from vae_lib.models._detach import log_prob_with_frozen_parameters
 from vae_lib.models._prior import prior_or_standard_normal
@@ -220,7 +221,7 @@ class HierarchicalVAE(nn.Module):
             torch.Size([5])
         """
         reconstruction, rate = self.loss_terms(x, k)
-        return reconstruction - beta * rate
+        return beta_elbo(reconstruction, rate, beta)
 
     @torch.no_grad()
     def sample(self, n: int, mean: bool = False) -> Float[Tensor, "n pixels"]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
+from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import check_event, check_images
 from vae_lib.models._detach import detached_log_prob, drawn
 from vae_lib.models._prior import prior_or_standard_normal
@@ -242,7 +243,7 @@ class VAE(nn.Module):
             (torch.Size([]), True)
         """
         reconstruction, rate = self.loss_terms(x, k, analytic_kl)
-        return reconstruction - beta * rate
+        return beta_elbo(reconstruction, rate, beta)
 
     def log_likelihood(
         self, x: Float[Tensor, "batch pixels"], z: Float[Tensor, "points latent"]

@@ -29,9 +29,9 @@ class Quantised(NamedTuple):
         (torch.Size([5, 3]), True)
     """
 
-    indices: Int64[Tensor, "*batch slots"]
-    entries: Float[Tensor, "*batch row"]
-    straight_through: Float[Tensor, "*batch row"]
+    indices: Tensor
+    entries: Tensor
+    straight_through: Tensor
 
 
 class VQTerms(NamedTuple):
@@ -50,9 +50,9 @@ class VQTerms(NamedTuple):
         True
     """
 
-    reconstruction: Float[Tensor, "*batch"]
-    codebook: Float[Tensor, "*batch"]
-    commitment: Float[Tensor, "*batch"]
+    reconstruction: Tensor
+    codebook: Tensor
+    commitment: Tensor
 
 
 class VQVAE(nn.Module):

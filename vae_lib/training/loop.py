@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vae_lib import _require
+from vae_lib.bounds import beta_elbo
 from vae_lib.training.checkpoints import Position, fingerprint, restore
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
@@ -173,7 +174,7 @@ def _train_epoch(
         for rows in batches[position.batches :]:
             x = data.index_select(0, rows)
             reconstruction, rate, sums = loss_terms(model, x, config.samples, position.step)
-            loss = -(reconstruction - config.beta * rate).mean()
+            loss = -beta_elbo(reconstruction, rate, config.beta).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step(learning_rate(config, position.step, len(batches)))
