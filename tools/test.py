@@ -63,7 +63,8 @@ class Stage:
 def stages():
     """Every stage by its name."""
     python = sys.executable
-    pytest = [python, "-m", "pytest", "-q"]
+    nbval_too = [python, "-m", "pytest", "-q"]
+    pytest = [*nbval_too, "-p", "no:nbval"]  # its imports cost seconds that only one stage needs
     alone = ["-c", os.devnull, "--rootdir", notebooks.TARGET, "-p", "no:cacheprovider", "--durations=10"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180"]
     elsewhere = ["--ignore=tests/book/test_sources.py", "--ignore=tests/browser/test_site.py"]
@@ -75,7 +76,7 @@ def stages():
         build,
         Stage("faults", [*pytest, "tests/mutation"]),
         Stage("types", [python, "-m", "mypy"]),
-        Stage("nbval", [*pytest, *alone, *nbval, *notebooks.write_all()]),
+        Stage("nbval", [*nbval_too, *alone, *nbval, *notebooks.write_all()]),
         Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
         Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),
     ]
