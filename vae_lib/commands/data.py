@@ -4,8 +4,8 @@ import argparse
 import json
 import os
 import sys
-from typing import NoReturn
 
+from vae_lib.commands.frame import Parser, Usage, complain
 from vae_lib.data.faults import DataUnavailable, fault
 from vae_lib.data.sources import SETS, DataSet
 from vae_lib.data.store import fetch, places
@@ -27,22 +27,12 @@ exit codes: 0 all is well, 1 a file is missing or wrong, 2 the command was not u
 """
 
 
-class _Usage(Exception):
-    """The command was not understood."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _Usage(message)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m vae_lib data",
         description=_ABOUT,
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("action", nargs="?", default="list", help="list, get or check")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(SETS)}")
@@ -70,17 +60,15 @@ def main(argv: list[str]) -> int:
         # intermixed, so that options may stand between the names
         arguments = parser.parse_intermixed_args(argv)
         sets = _chosen(arguments.action, arguments.names)
-    except _Usage as error:
-        print(f"{parser.prog}: {error} (--help explains)", file=sys.stderr)
-        return 2
+    except Usage as error:
+        return complain(parser.prog, error)
     except SystemExit:  # --help
         return 0
     run = {"list": _list, "get": _get, "check": _check}[arguments.action]
     try:
         report, lines, bad = run(sets, arguments.cache, bool(arguments.names))
     except KeyboardInterrupt:
-        print(f"{parser.prog}: stopped", file=sys.stderr)
-        return 130
+        return complain(parser.prog, RuntimeError("stopped"), code=130)
     if arguments.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
@@ -93,12 +81,12 @@ def main(argv: list[str]) -> int:
 
 def _chosen(action: str, names: list[str]) -> list[DataSet]:
     if action not in ("list", "get", "check"):
-        raise _Usage(f"action is {action!r}; wanted one of: list, get, check")
+        raise Usage(f"action is {action!r}; wanted one of: list, get, check")
     for name in names:
         if name not in SETS:
-            raise _Usage(f"name is {name!r}; wanted one of: {', '.join(SETS)}")
+            raise Usage(f"name is {name!r}; wanted one of: {', '.join(SETS)}")
     if action == "get" and not names:
-        raise _Usage(f"get needs a name; wanted one of: {', '.join(SETS)}")
+        raise Usage(f"get needs a name; wanted one of: {', '.join(SETS)}")
     return [SETS[name] for name in dict.fromkeys(names)] or list(SETS.values())
 
 
