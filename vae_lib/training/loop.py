@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vae_lib import _require
-from vae_lib.bounds import beta_elbo
 from vae_lib.training.checkpoints import Position, fingerprint, restore
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
 from vae_lib.training.history import History
 from vae_lib.training.keeper import Keeper
-from vae_lib.training.objectives import loss_terms
+from vae_lib.training.objectives import make_objective, refuse_broken_sums, terms
 from vae_lib.training.optimisers import Adam
+from vae_lib.training.resident import Resident
 from vae_lib.training.schedules import learning_rate
+from vae_lib.training.steps import Step, make_step
 from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
+from vae_lib.training.tally import Tally
 
 __all__ = ["fit"]
 
@@ -117,8 +119,8 @@ def fit(
         prints["training"] = fingerprint(data)
         if validation is not None:
             prints["validation"] = fingerprint(validation)
-    data = data.to(device)
-    validation = None if validation is None else validation.to(device)
+    examples = Resident(data, device)
+    held_out = None if validation is None else Resident(validation, device)
 
     history, position = History(config), Position()
     position.order = torch.Generator().manual_seed(config.seed).get_state()
@@ -127,16 +129,17 @@ def fit(
         if keeper is not None:
             keeper.begin(model=model, config=config, optimiser=optimiser, data=prints, notes=notes)
             history, position = _start(keeper, resume, device, history, position)
+        step = make_step(model, examples, config, optimiser)
         epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
         hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1"
         progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
         with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
             for _ in bar:
                 start = time.perf_counter()
-                means = _train_epoch(model, data, config, optimiser, position, keeper, history)
+                means = _train_epoch(step, position, keeper, history)
                 _record(history, model, means, prefix="")
-                if validation is not None:
-                    means = _evaluate(model, validation, config, position.step)
+                if held_out is not None:
+                    means = _evaluate(model, held_out, config, position.step)
                     _record(history, model, means, prefix="validation_")
                 history.seconds += time.perf_counter() - start
                 bar.set_postfix(_postfix(history), refresh=False)
@@ -152,43 +155,35 @@ def fit(
     return history
 
 
-def _train_epoch(
-    model: nn.Module,
-    data: Tensor,
-    config: TrainConfig,
-    optimiser: Adam,
-    position: Position,
-    keeper: Keeper | None,
-    history: History,
-) -> list[float]:
-    """One pass over the data, or the rest of one; the means of the two terms."""
-    device = data.device
+def _train_epoch(step: Step, position: Position, keeper: Keeper | None, history: History) -> list[float]:
+    """One pass over the data, or the rest of one; the means of the terms."""
+    model, data, config = step.model, step.data, step.config
+    device = data.data.device
     generator = torch.Generator()
     assert position.order is not None  # fit has drawn it, or the checkpoint holds it
     generator.set_state(position.order)
     order = torch.randperm(len(data), generator=generator).to(device)
     noise_seed = int(torch.randint(2**62, (), generator=generator))
     batches = order.split(config.batch_size)
+    tally = Tally(config, position, device)
     model.train()
     with noise(device, noise_seed, position.noise):
         for rows in batches[position.batches :]:
-            x = data.index_select(0, rows)
-            reconstruction, rate, sums = loss_terms(model, x, config.samples, position.step)
-            loss = -beta_elbo(reconstruction, rate, config.beta).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step(learning_rate(config, position.step, len(batches)))
-            position.totals = [total + new for total, new in zip(position.totals, sums, strict=True)]
+            rate = learning_rate(config, position.step, len(batches))
+            sums = step(rows, learning_rate=rate, beta=config.beta, number=position.step)
+            tally.add(sums)
             position.step += 1
             position.batches += 1
             if keeper is not None and keeper.is_due():
+                tally.settle()
                 position.noise = noise_state(device)
                 keeper.save(history, position)
-    optimiser.zero_grad()
+        tally.settle()
+    step.optimiser.zero_grad()
     model.eval()
     means = [total / len(data) for total in position.totals]
     position.epoch += 1
-    position.batches, position.totals, position.noise = 0, [0.0, 0.0], {}
+    position.batches, position.totals, position.noise = 0, [0.0] * len(means), {}
     position.order = generator.get_state()
     return means
 
@@ -228,12 +223,15 @@ def _check_data(data: Tensor, name: str) -> None:
 
 
 @torch.no_grad()
-def _evaluate(model: nn.Module, data: Tensor, config: TrainConfig, step: int) -> list[float]:
-    """The means of the two terms over `data`, with the same noise every time."""
-    totals = [0.0, 0.0]
-    with noise(data.device, config.seed):
-        for x in data.split(max(config.batch_size, 1024)):
-            _, _, sums = loss_terms(model, x, config.samples, step)
+def _evaluate(model: nn.Module, data: Resident, config: TrainConfig, step: int) -> list[float]:
+    """The means of the terms over `data`, with the same noise every time."""
+    objective = make_objective(model, config)
+    totals = [0.0] * len(terms(config))
+    device = data.data.device
+    with noise(device, config.seed):
+        for rows in torch.arange(len(data), device=device).split(max(config.batch_size, 1024)):
+            sums = objective(data.batch(rows), config.beta)[1].tolist()
+            refuse_broken_sums(config, sums, step)
             totals = [total + new for total, new in zip(totals, sums, strict=True)]
     return [total / len(data) for total in totals]
 

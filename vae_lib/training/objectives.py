@@ -1,12 +1,16 @@
-"""The two terms of the loss, looked at before they are trusted."""
+"""What a step lowers, and what a run refuses to go on with."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TrainingDiverged", "loss_terms"]
+from vae_lib.bounds import beta_elbo
+from vae_lib.training.config import TrainConfig
+
+__all__ = ["TrainingDiverged", "make_objective", "terms"]
 
 
 class TrainingDiverged(FloatingPointError):
@@ -25,46 +29,55 @@ class TrainingDiverged(FloatingPointError):
     """
 
 
-def loss_terms(model: Any, x: Tensor, samples: int, step: int) -> tuple[Tensor, Tensor, list[float]]:
-    """The two terms of the loss and their sums over the batch, all of them finite.
+def terms(config: TrainConfig) -> tuple[str, ...]:
+    """The names of the sums that an objective returns, in their order.
+
+    Example:
+        >>> terms(TrainConfig())
+        ('reconstruction', 'rate')
+    """
+    return ("reconstruction", "rate")
+
+
+def make_objective(model: Any, config: TrainConfig) -> Callable[[Tensor, float], tuple[Tensor, Tensor]]:
+    """What a step lowers: a function of the batch x (batch, pixels) and of beta.
+
+    It returns the loss, one number, the mean over the batch in nats; and the sums over the batch of
+    `terms(config)`, detached.
 
     Args:
         model: A module with `loss_terms(x, k=...)` that returns two tensors (batch,).
-        x: The batch, (batch, pixels).
-        samples: The number of draws per example.
-        step: The number of the step, for the message.
-
-    Returns:
-        The reconstruction (batch,), the rate (batch,), and their two sums, in nats.
-
-    Raises:
-        ValueError: If a term is not one value per example.
-        TrainingDiverged: If a term, or a parameter that the model stumbles over, is not finite.
+        config: The settings.
 
     Book: chapter 8 (the loss contract).
 
     Example:
         >>> from vae_lib.networks import mlp_vae
-        >>> reconstruction, rate, sums = loss_terms(mlp_vae(8, 2, seed=0), torch.eye(8), 1, step=0)
-        >>> reconstruction.shape, rate.shape, len(sums)
-        (torch.Size([8]), torch.Size([8]), 2)
+        >>> objective = make_objective(mlp_vae(8, 2, seed=0), TrainConfig())
+        >>> loss, sums = objective(torch.eye(8), 1.0)
+        >>> loss.shape, sums.shape, sums.requires_grad
+        (torch.Size([]), torch.Size([2]), False)
     """
-    try:
-        reconstruction, rate = model.loss_terms(x, k=samples)
-    except ValueError as error:
-        refuse_broken_parameters(model, step, error)
-        raise
-    for name, term in (("reconstruction", reconstruction), ("rate", rate)):
-        if term.shape != (len(x),):
-            raise ValueError(
-                f"the {name} of model.loss_terms has shape {tuple(term.shape)}; wanted one value "
-                f"per example, ({len(x)},)"
-            )
-    sums = torch.stack([reconstruction.detach().sum(), rate.detach().sum()]).tolist()
-    for name, total in zip(("reconstruction", "rate"), sums, strict=True):
+
+    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+        reconstruction, rate = model.loss_terms(x, k=config.samples)
+        for name, term in (("reconstruction", reconstruction), ("rate", rate)):
+            if term.shape != (len(x),):
+                raise ValueError(
+                    f"the {name} of model.loss_terms has shape {tuple(term.shape)}; wanted one value "
+                    f"per example, ({len(x)},)"
+                )
+        loss = -beta_elbo(reconstruction, rate, beta).mean()
+        return loss, torch.stack([reconstruction.detach().sum(), rate.detach().sum()])
+
+    return objective
+
+
+def refuse_broken_sums(config: TrainConfig, sums: list[float], step: int) -> None:
+    """Name the first of the sums that is not finite, if there is one."""
+    for name, total in zip(terms(config), sums, strict=True):
         if not math.isfinite(total):
             raise TrainingDiverged(f"step {step}: the {name} is not finite; try a lower learning_rate")
-    return reconstruction, rate, sums
 
 
 def refuse_broken_parameters(model: nn.Module, step: int, cause: Exception | None = None) -> None:
