@@ -25,6 +25,8 @@ class TrainConfig:
         threads: How many CPU threads to compute with; None keeps torch's own setting. One is as fast
             for the small networks of this course, far faster where other programs are running, and
             gives the same curve whatever the number of cores.
+        compile: Whether to compile the whole step into one function: 1.3 to 2 times as fast, after 10 to
+            60 seconds of compiling. It needs a C++ compiler. See `vae_lib.training.compiled`.
         progress: Whether to show a progress bar. While the book is built (VAE_BOOK_BUILD=1) there
             is none, because a page cannot move it.
 
@@ -49,6 +51,7 @@ class TrainConfig:
     samples: int = 1
     device: str = "auto"
     threads: int | None = 1
+    compile: bool = False
     progress: bool = True
 
     def __post_init__(self):

@@ -20,13 +20,14 @@ from vae_lib import _require
 from vae_lib.training.checkpoints import Position, fingerprint, restore
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
+from vae_lib.training.engines import make_step
 from vae_lib.training.history import History
 from vae_lib.training.keeper import Keeper
 from vae_lib.training.objectives import make_objective, refuse_broken_sums, terms
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 from vae_lib.training.schedules import learning_rate
-from vae_lib.training.steps import Step, make_step
+from vae_lib.training.steps import Step
 from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
 from vae_lib.training.tally import Tally
 

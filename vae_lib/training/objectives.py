@@ -39,7 +39,9 @@ def terms(config: TrainConfig) -> tuple[str, ...]:
     return ("reconstruction", "rate")
 
 
-def make_objective(model: Any, config: TrainConfig) -> Callable[[Tensor, float], tuple[Tensor, Tensor]]:
+def make_objective(
+    model: Any, config: TrainConfig
+) -> Callable[[Tensor, float | Tensor], tuple[Tensor, Tensor]]:
     """What a step lowers: a function of the batch x (batch, pixels) and of beta.
 
     It returns the loss, one number, the mean over the batch in nats; and the sums over the batch of
@@ -59,7 +61,7 @@ def make_objective(model: Any, config: TrainConfig) -> Callable[[Tensor, float],
         (torch.Size([]), torch.Size([2]), False)
     """
 
-    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
         reconstruction, rate = model.loss_terms(x, k=config.samples)
         for name, term in (("reconstruction", reconstruction), ("rate", rate)):
             if term.shape != (len(x),):

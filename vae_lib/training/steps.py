@@ -27,7 +27,7 @@ from vae_lib.training.objectives import make_objective, refuse_broken_parameters
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 
-__all__ = ["Step", "make_step"]
+__all__ = ["Step"]
 
 
 class Step:
@@ -68,17 +68,3 @@ class Step:
         loss.backward()
         self.optimiser.step(learning_rate)
         return sums
-
-
-def make_step(model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam) -> Step:
-    """The kind of step that the settings ask for.
-
-    Example:
-        >>> import torch
-        >>> from vae_lib.networks import mlp_vae
-        >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data = Resident(torch.eye(8), torch.device("cpu"))
-        >>> type(make_step(model, data, TrainConfig(), Adam(model.named_parameters()))).__name__
-        'Step'
-    """
-    return Step(model, data, config, optimiser)
