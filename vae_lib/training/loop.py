@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,10 +26,12 @@ from vae_lib.training.history import History
 from vae_lib.training.keeper import Keeper
 from vae_lib.training.objectives import make_objective, refuse_broken_sums, terms
 from vae_lib.training.optimisers import Adam
+from vae_lib.training.processes import Team, together
 from vae_lib.training.resident import Resident
 from vae_lib.training.schedules import learning_rate
+from vae_lib.training.sharded import shards_of
 from vae_lib.training.steps import Step
-from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
+from vae_lib.training.surroundings import at_work, noise, noise_state, threads
 from vae_lib.training.tally import Tally
 
 __all__ = ["fit"]
@@ -104,7 +107,26 @@ def fit(
         (30, True)
     """
     config = config or TrainConfig()
-    device = find_device(config.device)
+    with together(config.device) as team:
+        keeper = None if checkpoint is None or team.rank > 0 else Keeper(checkpoint, save_every)
+        if checkpoint is None and resume:
+            raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
+        return _fit(team, model, data, config, validation, on_epoch, keeper, resume, notes)
+
+
+def _fit(
+    team: Team,
+    model: nn.Module,
+    data: Tensor,
+    config: TrainConfig,
+    validation: Tensor | None,
+    on_epoch: Callable[[History], bool | None] | None,
+    keeper: Keeper | None,
+    resume: bool,
+    notes: dict | None,
+) -> History:
+    """What `fit` does, in one of the processes."""
+    device = team.device
     _check_data(data, "data")
     if validation is not None:
         _check_data(validation, "validation")
@@ -112,14 +134,13 @@ def fit(
             raise ValueError(
                 f"validation has {validation.shape[1]} columns; wanted {data.shape[1]}, as in data"
             )
-    keeper = None if checkpoint is None else Keeper(checkpoint, save_every)
-    if keeper is None and resume:
-        raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
     prints = {}
-    if keeper is not None:
+    if keeper is not None or team.size > 1:
         prints["training"] = fingerprint(data)
         if validation is not None:
             prints["validation"] = fingerprint(validation)
+    team.insist("the data", str(prints))
+    team.insist("config", repr(replace(config, device="auto", progress=False)))
     examples = Resident(data, device)
     held_out = None if validation is None else Resident(validation, device)
 
@@ -128,11 +149,15 @@ def fit(
     with at_work(model, device), threads(config.threads):
         optimiser = Adam(model.named_parameters())
         if keeper is not None:
-            keeper.begin(model=model, config=config, optimiser=optimiser, data=prints, notes=notes)
+            shards = shards_of(config, team)
+            settled = replace(config, shards=shards if shards > 1 else None)
+            keeper.begin(model=model, config=settled, optimiser=optimiser, data=prints, notes=notes)
             history, position = _start(keeper, resume, device, history, position)
-        step = make_step(model, examples, config, optimiser)
+        history, position = team.share((history, position))
+        team.spread([*model.state_dict().values(), *optimiser.state().values()])
+        step = make_step(model, examples, config, optimiser, team)
         epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
-        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1"
+        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1" or team.rank > 0
         progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
         with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
             for _ in bar:
@@ -140,13 +165,14 @@ def fit(
                 means = _train_epoch(step, position, keeper, history)
                 _record(history, model, means, prefix="")
                 if held_out is not None:
-                    means = _evaluate(model, held_out, config, position.step)
+                    means = team.share(_evaluate(model, held_out, config, position.step))
                     _record(history, model, means, prefix="validation_")
                 history.seconds += time.perf_counter() - start
                 bar.set_postfix(_postfix(history), refresh=False)
                 if keeper is not None:
                     keeper.epoch_ended(history, position)
-                position.stopped = on_epoch is not None and bool(on_epoch(history))
+                stop = team.rank == 0 and on_epoch is not None and bool(on_epoch(history))
+                position.stopped = team.share(stop)
                 if keeper is not None and keeper.is_due():
                     keeper.save(history, position)
                 if position.stopped:

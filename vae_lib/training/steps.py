@@ -23,7 +23,7 @@ import math
 from torch import Tensor, nn
 
 from vae_lib.training.config import TrainConfig
-from vae_lib.training.objectives import make_objective, refuse_broken_parameters, refuse_broken_sums
+from vae_lib.training.objectives import make_objective, refuse_broken_parameters, refuse_broken_sums, terms
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 
@@ -52,19 +52,30 @@ class Step:
     def __init__(self, model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam):
         self.model, self.data, self.config, self.optimiser = model, data, config, optimiser
         self.objective = make_objective(model, config)
+        self.terms = terms(config)
+        self.device = data.data.device
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
+        loss, sums = self.loss(rows, beta, number)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.move(learning_rate, len(rows))
+        return sums
+
+    def loss(self, rows: Tensor, beta: float, number: int) -> tuple[Tensor, Tensor]:
+        """The loss of these rows, and the sums; refused where it is not finite."""
         x = self.data.batch(rows)  # (batch, pixels)
         try:
             loss, sums = self.objective(x, beta)
         except ValueError as error:  # a distribution that was given NaN says so in its own words
             refuse_broken_parameters(self.model, number, error)
             raise
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        if self.device.type == "cpu" and not math.isfinite(loss.item()):
             # before it spreads to the parameters; on a GPU looking would hold up every step
             refuse_broken_parameters(self.model, number)
             refuse_broken_sums(self.config, sums.tolist(), number)
-        self.optimiser.zero_grad()
-        loss.backward()
+        return loss, sums
+
+    def move(self, learning_rate: float, examples: int) -> None:
+        """Move the parameters by the gradient of the mean loss of so many examples."""
         self.optimiser.step(learning_rate)
-        return sums
