@@ -19,11 +19,14 @@ kinds of step may stand in for `Step` as long as they keep its contract:
 """
 
 import math
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from vae_lib.training.config import TrainConfig
-from vae_lib.training.objectives import make_objective, refuse_broken_parameters, refuse_broken_sums
+from vae_lib.training.diverged import refuse_broken_parameters, refuse_broken_sums
+from vae_lib.training.objectives import make_objective
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 
@@ -40,10 +43,9 @@ class Step:
         optimiser: What moves the parameters.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp_vae
         >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data = Resident(torch.eye(8), torch.device("cpu"))
+        >>> data = Resident(torch.eye(8), TrainConfig(), torch.device("cpu"))
         >>> step = Step(model, data, TrainConfig(), Adam(model.named_parameters()))
         >>> step(torch.arange(4), learning_rate=1e-3, beta=1.0, number=0).shape
         torch.Size([2])
@@ -52,20 +54,26 @@ class Step:
     def __init__(self, model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam):
         self.model, self.data, self.config, self.optimiser = model, data, config, optimiser
         self.objective = make_objective(model, config)
+        self.device = data.data.device
+        self.half = config.precision == "bf16"
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
         x = self.data.batch(rows)  # (batch, pixels)
         try:
-            loss, sums = self.objective(x, beta)
+            with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
+                loss, sums = self.objective(x, beta)
         except ValueError as error:  # a distribution that was given NaN says so in its own words
             refuse_broken_parameters(self.model, number, error)
             raise
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        if self.device.type == "cpu" and not math.isfinite(loss.item()):
             # before it spreads to the parameters; on a GPU looking would hold up every step
             refuse_broken_parameters(self.model, number)
             refuse_broken_sums(self.config, sums.tolist(), number)
         self.optimiser.zero_grad()
-        loss.backward()
+        scale = len(rows) if self.optimiser.summed else 1
+        (loss * scale if scale != 1 else loss).backward()
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.optimiser.parameters, self.config.clip_norm * scale)
         self.optimiser.step(learning_rate)
         return sums
 
@@ -74,10 +82,9 @@ def make_step(model: nn.Module, data: Resident, config: TrainConfig, optimiser: 
     """The kind of step that the settings ask for.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp_vae
         >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data = Resident(torch.eye(8), torch.device("cpu"))
+        >>> data = Resident(torch.eye(8), TrainConfig(), torch.device("cpu"))
         >>> type(make_step(model, data, TrainConfig(), Adam(model.named_parameters()))).__name__
         'Step'
     """
