@@ -4,6 +4,8 @@ Two processes are forked from this one, which has imported everything: that cost
 The launch by torchrun itself is one test at the end.
 """
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -13,11 +15,14 @@ import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import vae_lib
+from vae_lib.commands.train import main
 from vae_lib.networks import mlp_vae
 from vae_lib.training import TrainConfig, fit, load_checkpoint
 from vae_lib.training.container import CheckpointError
@@ -202,6 +207,8 @@ def fork(rank, port, work, answer):
 
 def two_processes(work, folder):
     """What the two of them answer; None from one that was killed for taking too long."""
+    import lightning_fabric  # noqa: F401 (here, so that neither of the two has to)
+
     port, answers = free_port(), [folder / f"{rank}.json" for rank in range(2)]
     children = [fork(rank, port, work, answer) for rank, answer in enumerate(answers)]
     end = time.monotonic() + LIMIT
@@ -334,7 +341,7 @@ def test_a_divergence_in_one_process_names_the_last_good_checkpoint(found):
     ("scenario", "kind", "message"),
     [
         ("refused_callback", "OSError", "the disk is full"),
-        ("other_data", "ValueError", "the data differs between the processes: "),
+        ("other_data", "ValueError", "data is not the same in all processes: 46x12 float32 "),
         ("three_shards", "ValueError", "shards is 3; wanted a multiple of 2, the number of processes"),
         ("compiled", "ValueError", "compile is True with 2 shards; wanted one shard"),
         ("existing_folder", "CheckpointError", "last.safetensors is there already"),
@@ -432,3 +439,45 @@ def test_every_process_needs_a_gpu_of_its_own(monkeypatch, device, gpus, message
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     with pytest.raises(ValueError, match=message), together(device):
         pass
+
+
+# ------------------------------------------------------------------ the command
+
+
+WORDS = ["--device", "cpu", "--epochs", "2", "--latent", "2", "--hidden", "8", "--seed", "3"]
+
+
+def test_torchrun_starts_the_command(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "-m", "vae_lib", "train", *WORDS, "--out", str(tmp_path / "two")]
+    root = Path(vae_lib.__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained     2 epochs") == 1  # the other process is silent
+    assert main([*WORDS, "--shards", "2", "--out", str(tmp_path / "one")]) == 0
+    together, alone = (
+        [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        for name in ("two", "one")
+    )
+    assert len(together) == len(alone) == 2
+    for ours, theirs in zip(together, alone, strict=True):
+        for name in ("elbo", "rate", "validation_elbo"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_bad_input_is_one_line_and_not_one_for_each_process(tmp_path):
+    def work(rank):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            codes = [
+                main([*WORDS, "--batch-size", "99999", "--out", str(tmp_path / "x")]),
+                main([*WORDS, "--shards", "3", "--out", str(tmp_path / "x")]),
+                main([*WORDS, "--colour"]),
+            ]
+        return [codes, said.getvalue().splitlines()]
+
+    first, second = two_processes(work, tmp_path)
+    assert first[0] == second[0] == [2, 2, 2]
+    assert second[1] == []
+    for line, words in zip(first[1], ["--batch-size is 99999", "shards is 3", "--colour"], strict=True):
+        assert words in line

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vae_lib.training.config import TrainConfig
-from vae_lib.training.looking import look_once, without_looking
-from vae_lib.training.optimisers import Adam
+from vae_lib.training.optimisers import Adam, Burda
+from vae_lib.training.recording import trusting
 from vae_lib.training.resident import Resident
 from vae_lib.training.steps import Step
 
@@ -60,8 +60,8 @@ class CompiledStep(Step):
     run can be continued by the other. A short last batch takes the plain step, because a second shape
     would be compiled a second time.
 
-    The data are looked at once, before the first step, and no longer at every step. What is not finite
-    is noticed after the step: the parameters are spoiled then, and the last checkpoint is not.
+    What is not finite is noticed after the step: the parameters are spoiled then, and the last checkpoint
+    is not.
 
     Args:
         model: The module to train.
@@ -77,38 +77,36 @@ class CompiledStep(Step):
 
     def __init__(self, model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam):
         super().__init__(model, data, config, optimiser)
-        if data.data.device.type == "cpu":
+        if self.device.type == "cpu":
             find_compiler()
         self._function: Callable[..., Tensor] | None = None
-        self._tensors = self._collect()
         self._used: list[int] = []  # the parameters that the loss depends on
         self._taken = 0  # steps that have moved them
+        moving = dict(zip(optimiser.names, optimiser.parameters, strict=True))
+        others = {name: p for name, p in model.named_parameters() if name not in moving}
+        self._moving = {f"model.{name}": p.detach() for name, p in moving.items()}
+        self._still = {f"model.{name}": t.detach() for name, t in [*others.items(), *model.named_buffers()]}
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
-        if len(rows) != self.config.batch_size:
+        late = self.optimiser if isinstance(self.optimiser, Burda) else None
+        # Burda's first step moves nothing and leaves the moments as they are: the one step unlike others
+        if len(rows) != self.config.batch_size or (late is not None and late.count == 0):
             self._taken += 1
             return super().__call__(rows, learning_rate=learning_rate, beta=beta, number=number)
-        if self._function is None:
-            look_once(self.model, self.data)
         with self._compiling() if self._function is None else torch.no_grad():
             if self._function is None:
                 self._function = self._record(rows)
                 self._taken = self._steps_so_far()
             self._taken += 1
-            return self._function(*self._tensors, rows, self._scalars(learning_rate, beta))
+            if late is not None:
+                late.count += 1
+            return self._function(*self._tensors(), rows, self._scalars(learning_rate, beta))
 
-    def _collect(self) -> tuple[dict, dict, list, list, list]:
+    def _tensors(self) -> tuple[dict, dict, list, list, list]:
         """What a step reads and changes in place: the very tensors of model and optimiser."""
         optimiser = self.optimiser
-        moving = dict(zip(optimiser.names, optimiser.parameters, strict=True))
-        others = {name: p for name, p in self.model.named_parameters() if name not in moving}
-        return (
-            {f"model.{name}": p.detach() for name, p in moving.items()},
-            {f"model.{name}": t.detach() for name, t in [*others.items(), *self.model.named_buffers()]},
-            optimiser.first,
-            optimiser.second,
-            optimiser.steps,
-        )
+        third = optimiser.waiting if isinstance(optimiser, Burda) else optimiser.steps
+        return self._moving, self._still, optimiser.first, optimiser.second, third
 
     def _scalars(self, learning_rate: float, beta: float) -> Tensor:
         """What changes from step to step: the size of the step, the scale of the second moment, beta.
@@ -116,11 +114,12 @@ class CompiledStep(Step):
         The bias corrections are powers. In the loops of the compiled function one would be taken for
         every sixteen numbers, and they would cost more than the rest of Adam.
         """
-        taken = max(self._taken, 1)
-        size = learning_rate / (1 - 0.9**taken)
-        scale = 1 / math.sqrt(1 - 0.999**taken)
-        like = self.optimiser.parameters[0]
-        return torch.tensor([size, scale, beta], dtype=like.dtype, device=like.device)
+        first, second = (1 - beta ** max(self._taken, 1) for beta in self.optimiser.betas)
+        if isinstance(self.optimiser, Burda):
+            numbers = [learning_rate * math.sqrt(second) / first, 1.0, beta]
+        else:
+            numbers = [learning_rate / first, 1 / math.sqrt(second), beta]
+        return torch.tensor(numbers, dtype=self.optimiser.parameters[0].dtype, device=self.device)
 
     def _record(self, rows: Tensor) -> Callable[..., Tensor]:
         """The step as tensor operations, compiled at its first call."""
@@ -130,9 +129,9 @@ class CompiledStep(Step):
         record = make_fx(
             lambda *tensors: self._arithmetic(*tensors), tracing_mode="fake", _allow_non_fake_inputs=True
         )
-        operations = record(*self._tensors, rows, self._scalars(1.0, 1.0))
+        operations = record(*self._tensors(), rows, self._scalars(1.0, 1.0))
         options: dict[str, Any] = {"fallback_random": True}  # torch's own noise, in its own order
-        if rows.device.type == "cpu":
+        if self.device.type == "cpu":
             options["cpp_wrapper"] = True  # what happens between the loops is compiled too
         return torch.compile(operations, fullgraph=True, dynamic=False, options=options)
 
@@ -142,7 +141,7 @@ class CompiledStep(Step):
         still: dict[str, Tensor],
         first: list[Tensor],
         second: list[Tensor],
-        steps: list[Tensor],
+        third: list[Tensor],
         rows: Tensor,
         scalars: Tensor,
     ) -> Tensor:
@@ -150,20 +149,38 @@ class CompiledStep(Step):
         size, scale, beta = scalars.unbind()
         leaves = {name: p.detach().requires_grad_() for name, p in moving.items()}
         with torch.enable_grad():
-            x = self.data.batch(rows)
-            loss, sums = functional_call(_Loss(self.model, self.objective), leaves | still, (x, beta))
-            gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+            loss, sums = functional_call(_Loss(self.model, self.forward), leaves | still, (rows, beta))
+            gradients = torch.autograd.grad(loss * self.scale(rows), list(leaves.values()), allow_unused=True)
         self._used = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        for i, (parameter, gradient) in enumerate(zip(moving.values(), gradients, strict=True)):
-            if gradient is None:
+        shrink = self._shrink([gradients[i] for i in self._used], self.scale(rows))
+        (b1, b2), eps = self.optimiser.betas, self.optimiser.eps
+        for i, parameter in enumerate(moving.values()):
+            gradient = gradients[i]
+            if gradient is not None and shrink is not None:
+                gradient = gradient * shrink
+            if isinstance(self.optimiser, Burda):  # a gradient goes into the moments one step late
+                taken_in = third[i].clone()
+                third[i].copy_(torch.zeros_like(parameter) if gradient is None else gradient)
+            elif gradient is None:
                 continue
-            steps[i].add_(1)
-            first[i].lerp_(gradient, 1 - 0.9)
-            second[i].mul_(0.999).add_(gradient * gradient * (1 - 0.999))
-            parameter.sub_(size * first[i] / (second[i].sqrt() * scale + 1e-8))
+            else:
+                taken_in = gradient
+                third[i].add_(1)  # the count of steps
+            first[i].lerp_(taken_in, 1 - b1)
+            second[i].mul_(b2).add_(taken_in * taken_in * (1 - b2))
+            parameter.sub_(size * first[i] / (second[i].sqrt() * scale + eps))
         return sums
 
+    def _shrink(self, gradients: list[Tensor], scale: int) -> Tensor | None:
+        """What all gradients are multiplied by, as in `torch.nn.utils.clip_grad_norm_`."""
+        if self.config.clip_norm is None:
+            return None
+        norm = torch.nn.utils.get_total_norm(gradients)
+        return (self.config.clip_norm * scale / (norm + 1e-6)).clamp(max=1.0)
+
     def _steps_so_far(self) -> int:
+        if isinstance(self.optimiser, Burda):
+            return int(self.optimiser.count)
         counts = {int(self.optimiser.steps[i]) for i in self._used}
         if len(counts) > 1:
             raise ValueError(f"parameters were moved {sorted(counts)} times before, not equally often")
@@ -174,7 +191,7 @@ class CompiledStep(Step):
         """What goes wrong while the step is compiled, in one line."""
         try:
             # it also undoes what torch's compiler does to all distributions of the program
-            with without_looking(self.model), torch.no_grad():
+            with trusting(), torch.no_grad():
                 yield
         except Exception as error:
             cause = getattr(error, "inner_exception", error)
@@ -186,11 +203,11 @@ class CompiledStep(Step):
 
 
 class _Loss(nn.Module):
-    """The objective as a module, so that `functional_call` can put tensors in the place of parameters."""
+    """The loss as a module, so that `functional_call` can put tensors in the place of parameters."""
 
-    def __init__(self, model: nn.Module, objective: Callable[[Tensor, Any], tuple[Tensor, Tensor]]):
+    def __init__(self, model: nn.Module, function: Callable[[Tensor, Any], tuple[Tensor, Tensor]]):
         super().__init__()
-        self.model, self.objective = model, objective
+        self.model, self.function = model, function
 
-    def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-        return self.objective(x, beta)
+    def forward(self, rows: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        return self.function(rows, beta)

@@ -19,7 +19,7 @@ def make_step(model: nn.Module, data: Resident, config: TrainConfig, optimiser: 
         >>> import torch
         >>> from vae_lib.networks import mlp_vae
         >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data, team = Resident(torch.eye(8), torch.device("cpu")), Team(torch.device("cpu"))
+        >>> data, team = Resident(torch.eye(8), TrainConfig(), torch.device("cpu")), Team(torch.device("cpu"))
         >>> optimiser = Adam(model.named_parameters())
         >>> type(make_step(model, data, TrainConfig(), optimiser, team)).__name__
         'Step'

@@ -150,7 +150,7 @@ class _Many(Team):
         if len(set(values)) > 1:
             other = next(rank for rank, theirs in enumerate(values) if theirs != values[0])
             raise ValueError(
-                f"{name} differs between the processes: {values[0]!r} in process 0, {values[other]!r} in "
+                f"{name} is not the same in all processes: {values[0]} in process 0, {values[other]} in "
                 f"process {other}; wanted the same everywhere"
             )
 

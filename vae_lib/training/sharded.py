@@ -58,7 +58,8 @@ class ShardedStep(Step):
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> model, team = mlp_vae(8, latent=2, seed=0), Team(torch.device("cpu"))
-        >>> data, config = Resident(torch.eye(8), TrainConfig(), team.device), TrainConfig(shards=2)
+        >>> config = TrainConfig(shards=2)
+        >>> data = Resident(torch.eye(8), config, team.device)
         >>> step = ShardedStep(model, data, config, Adam(model.named_parameters()), team)
         >>> step(torch.arange(5), learning_rate=1e-3, beta=1.0, number=0).shape
         torch.Size([2])
@@ -83,12 +84,13 @@ class ShardedStep(Step):
         numbers = torch.zeros(sum(self.parts), dtype=self.dtype, device=self.device)
         *gradients, used, sums, _ = numbers.split(self.parts)
         self.optimiser.zero_grad()
+        scale = self.scale(rows)
         for shard in self.own:
             piece = pieces[shard]
             if len(piece):  # the last batch of an epoch may be smaller than the number of shards
                 self._seed(number, shard)
                 loss, piece_sums = self.loss(piece, beta, number)
-                (loss * (len(piece) / len(rows))).backward()
+                (loss * (scale * len(piece) / len(rows))).backward()
                 sums += piece_sums
         for parameter, gradient, there in zip(parameters, gradients, used.unbind(), strict=True):
             if parameter.grad is not None:
@@ -97,7 +99,7 @@ class ShardedStep(Step):
         self.team.exchange(numbers)
         for parameter, gradient, there in zip(parameters, gradients, used.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter) if there else None
-        self.move(learning_rate, len(rows))
+        self.move(learning_rate, scale)
         return sums
 
     def _seed(self, number: int, shard: int) -> None:

@@ -19,11 +19,14 @@ kinds of step may stand in for `Step` as long as they keep its contract:
 """
 
 import math
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from vae_lib.training.config import TrainConfig
-from vae_lib.training.objectives import make_objective, refuse_broken_parameters, refuse_broken_sums, terms
+from vae_lib.training.diverged import refuse_broken_parameters, refuse_broken_sums
+from vae_lib.training.objectives import make_objective, terms
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 
@@ -40,10 +43,9 @@ class Step:
         optimiser: What moves the parameters.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp_vae
         >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data = Resident(torch.eye(8), torch.device("cpu"))
+        >>> data = Resident(torch.eye(8), TrainConfig(), torch.device("cpu"))
         >>> step = Step(model, data, TrainConfig(), Adam(model.named_parameters()))
         >>> step(torch.arange(4), learning_rate=1e-3, beta=1.0, number=0).shape
         torch.Size([2])
@@ -54,19 +56,20 @@ class Step:
         self.objective = make_objective(model, config)
         self.terms = terms(config)
         self.device = data.data.device
+        self.half = config.precision == "bf16"
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
         loss, sums = self.loss(rows, beta, number)
         self.optimiser.zero_grad()
-        loss.backward()
-        self.move(learning_rate, len(rows))
+        scale = self.scale(rows)
+        (loss * scale if scale != 1 else loss).backward()
+        self.move(learning_rate, scale)
         return sums
 
     def loss(self, rows: Tensor, beta: float, number: int) -> tuple[Tensor, Tensor]:
-        """The loss of these rows, and the sums; refused where it is not finite."""
-        x = self.data.batch(rows)  # (batch, pixels)
+        """The loss of these rows, the mean over them, and the sums; neither NaN nor infinite on the CPU."""
         try:
-            loss, sums = self.objective(x, beta)
+            loss, sums = self.forward(rows, beta)
         except ValueError as error:  # a distribution that was given NaN says so in its own words
             refuse_broken_parameters(self.model, number, error)
             raise
@@ -76,6 +79,18 @@ class Step:
             refuse_broken_sums(self.config, sums.tolist(), number)
         return loss, sums
 
-    def move(self, learning_rate: float, examples: int) -> None:
-        """Move the parameters by the gradient of the mean loss of so many examples."""
+    def forward(self, rows: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The same, whatever comes out."""
+        x = self.data.batch(rows)  # (batch, pixels)
+        with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
+            return self.objective(x, beta)
+
+    def scale(self, rows: Tensor) -> int:
+        """What the loss of these rows is multiplied by before its gradient is taken."""
+        return len(rows) if self.optimiser.summed else 1
+
+    def move(self, learning_rate: float, scale: int) -> None:
+        """Move the parameters by their gradients."""
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.optimiser.parameters, self.config.clip_norm * scale)
         self.optimiser.step(learning_rate)
