@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,9 +22,8 @@ from torch.func import functional_call
 
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.optimisers import Adam, Burda
-from vae_lib.training.recording import trusting
+from vae_lib.training.recording import Graph, Operations, RecordedStep, trusting
 from vae_lib.training.resident import Resident
-from vae_lib.training.steps import Step
 
 __all__ = ["CompiledStep", "find_compiler"]
 
@@ -52,22 +51,19 @@ def find_compiler() -> str:
     return name
 
 
-class CompiledStep(Step):
+class CompiledStep(RecordedStep):
     """The step of `Step`, compiled; made when the first whole batch arrives.
 
     The noise comes from the same generator in the same order as in the plain step, so that the two
     differ by rounding alone, and the state is that of the plain optimiser: a checkpoint of one kind of
-    run can be continued by the other. A short last batch takes the plain step, because a second shape
-    would be compiled a second time.
-
-    What is not finite is noticed after the step: the parameters are spoiled then, and the last checkpoint
-    is not.
+    run can be continued by the other.
 
     Args:
         model: The module to train.
         data: The examples, on the device.
         config: The settings of the run.
         optimiser: What holds the moments.
+        graph: What captures the compiled step on a GPU.
 
     Raises:
         ValueError: If there is no compiler; later, if the step of this model cannot be compiled.
@@ -75,11 +71,19 @@ class CompiledStep(Step):
     Book: chapter 12 (compiled steps).
     """
 
-    def __init__(self, model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam):
-        super().__init__(model, data, config, optimiser)
+    watched = False  # what the program would have to wait for cannot be compiled
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Resident,
+        config: TrainConfig,
+        optimiser: Adam,
+        graph: Graph | None = None,
+    ):
+        super().__init__(model, data, config, optimiser, graph)
         if self.device.type == "cpu":
             find_compiler()
-        self._function: Callable[..., Tensor] | None = None
         self._used: list[int] = []  # the parameters that the loss depends on
         self._taken = 0  # steps that have moved them
         moving = dict(zip(optimiser.names, optimiser.parameters, strict=True))
@@ -88,19 +92,11 @@ class CompiledStep(Step):
         self._still = {f"model.{name}": t.detach() for name, t in [*others.items(), *model.named_buffers()]}
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
-        late = self.optimiser if isinstance(self.optimiser, Burda) else None
-        # Burda's first step moves nothing and leaves the moments as they are: the one step unlike others
-        if len(rows) != self.config.batch_size or (late is not None and late.count == 0):
-            self._taken += 1
-            return super().__call__(rows, learning_rate=learning_rate, beta=beta, number=number)
-        with self._compiling() if self._function is None else torch.no_grad():
-            if self._function is None:
-                self._function = self._record(rows)
-                self._taken = self._steps_so_far()
-            self._taken += 1
-            if late is not None:
-                late.count += 1
-            return self._function(*self._tensors(), rows, self._scalars(learning_rate, beta))
+        first = self._body is None
+        with self._compiling() if first and len(rows) == self.config.batch_size else nullcontext():
+            sums = super().__call__(rows, learning_rate=learning_rate, beta=beta, number=number)
+        self._taken += 1
+        return sums
 
     def _tensors(self) -> tuple[dict, dict, list, list, list]:
         """What a step reads and changes in place: the very tensors of model and optimiser."""
@@ -108,32 +104,38 @@ class CompiledStep(Step):
         third = optimiser.waiting if isinstance(optimiser, Burda) else optimiser.steps
         return self._moving, self._still, optimiser.first, optimiser.second, third
 
-    def _scalars(self, learning_rate: float, beta: float) -> Tensor:
+    def numbers(self, learning_rate: float, beta: float) -> list[float]:
         """What changes from step to step: the size of the step, the scale of the second moment, beta.
 
         The bias corrections are powers. In the loops of the compiled function one would be taken for
         every sixteen numbers, and they would cost more than the rest of Adam.
         """
-        first, second = (1 - beta ** max(self._taken, 1) for beta in self.optimiser.betas)
         if isinstance(self.optimiser, Burda):
-            numbers = [learning_rate * math.sqrt(second) / first, 1.0, beta]
-        else:
-            numbers = [learning_rate / first, 1 / math.sqrt(second), beta]
-        return torch.tensor(numbers, dtype=self.optimiser.parameters[0].dtype, device=self.device)
+            return [self.optimiser.corrected(learning_rate), 1.0, beta]
+        first, second = (1 - decay ** (self._taken + 1) for decay in self.optimiser.betas)
+        return [learning_rate / first, 1 / math.sqrt(second), beta]
 
-    def _record(self, rows: Tensor) -> Callable[..., Tensor]:
-        """The step as tensor operations, compiled at its first call."""
+    def operations(self, rows: Tensor) -> Operations:
+        """The step as tensor operations, compiled at their first call."""
         from torch.fx.experimental.proxy_tensor import make_fx
 
         # Python runs here, once and on tensors without values; what it calls is what is compiled
         record = make_fx(
             lambda *tensors: self._arithmetic(*tensors), tracing_mode="fake", _allow_non_fake_inputs=True
         )
-        operations = record(*self._tensors(), rows, self._scalars(1.0, 1.0))
+        scalars = torch.zeros(3, dtype=self.dtype, device=self.device)
+        recorded = record(*self._tensors(), rows, scalars)
+        self._taken = self._steps_so_far()
         options: dict[str, Any] = {"fallback_random": True}  # torch's own noise, in its own order
         if self.device.type == "cpu":
             options["cpp_wrapper"] = True  # what happens between the loops is compiled too
-        return torch.compile(operations, fullgraph=True, dynamic=False, options=options)
+        function = torch.compile(recorded, fullgraph=True, dynamic=False, options=options)
+
+        @torch.no_grad()
+        def operations(rows: Tensor, scalars: Tensor) -> Tensor:
+            return function(*self._tensors(), rows, scalars)
+
+        return operations
 
     def _arithmetic(
         self,
@@ -180,7 +182,7 @@ class CompiledStep(Step):
 
     def _steps_so_far(self) -> int:
         if isinstance(self.optimiser, Burda):
-            return int(self.optimiser.count)
+            return 0  # it counts by itself
         counts = {int(self.optimiser.steps[i]) for i in self._used}
         if len(counts) > 1:
             raise ValueError(f"parameters were moved {sorted(counts)} times before, not equally often")
@@ -191,7 +193,7 @@ class CompiledStep(Step):
         """What goes wrong while the step is compiled, in one line."""
         try:
             # it also undoes what torch's compiler does to all distributions of the program
-            with trusting(), torch.no_grad():
+            with trusting():
                 yield
         except Exception as error:
             cause = getattr(error, "inner_exception", error)

@@ -1,5 +1,7 @@
 """The kinds of step, and which of them a run takes."""
 
+from typing import Any
+
 from torch import nn
 
 from vae_lib.training.config import TrainConfig
@@ -31,9 +33,18 @@ def make_step(model: nn.Module, data: Resident, config: TrainConfig, optimiser: 
         raise ValueError(f"compile is True with {shards} shards; wanted one shard, or compile=False")
     if shards > 1:
         return ShardedStep(model, data, config, optimiser, team)
+    # what a run does not take it does not import either: torch's compiler alone needs two seconds
+    graph: Any = None
+    if data.data.device.type == "cuda" and not config.prune:  # a pruned batch is another size every time
+        from vae_lib.training.captured import capture
+
+        graph = capture
     if config.compile:
-        # torch's compiler takes two seconds to import: only who asks for it waits for it
         from vae_lib.training.compiled import CompiledStep
 
-        return CompiledStep(model, data, config, optimiser)
+        return CompiledStep(model, data, config, optimiser, graph)
+    if graph is not None:
+        from vae_lib.training.recording import RecordedStep
+
+        return RecordedStep(model, data, config, optimiser, graph)
     return Step(model, data, config, optimiser)

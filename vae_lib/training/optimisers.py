@@ -77,7 +77,9 @@ class Adam:
         used = {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
         self._fused(used, learning_rate, self.steps)
 
-    def _fused(self, gradients: dict[int, Tensor], learning_rate: float, steps: list[Tensor]) -> None:
+    def _fused(
+        self, gradients: dict[int, Tensor], learning_rate: float | Tensor, steps: list[Tensor]
+    ) -> None:
         """Take the gradients into the moments, then move by the moments: one call of torch."""
         adam(
             [self.parameters[i] for i in gradients],
@@ -95,6 +97,20 @@ class Adam:
             eps=self.eps,
             maximize=False,
         )
+
+    @torch.no_grad()
+    def repeat(self, learning_rate: Tensor) -> None:
+        """The step of a graph: the same, with tensors that never move, and the step size in one of them.
+
+        Example:
+            >>> parameter = nn.Parameter(torch.zeros(1))
+            >>> parameter.grad = torch.tensor([3.0])
+            >>> Adam([("bias", parameter)]).repeat(torch.tensor(0.5))
+            >>> parameter.data
+            tensor([-0.5000])
+        """
+        used = {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
+        self._fused(used, learning_rate, self.steps)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, each under the name of its parameter.
@@ -185,12 +201,41 @@ class Burda(Adam):
             tensor([0.])
         """
         self.count += 1
-        t = int(self.count)
-        if t > 1:  # before there is a gradient the first moments are zero: nothing moves
-            corrected = math.sqrt(1 - self.betas[1] ** t) / (1 - self.betas[0] ** t)
-            self._fused(dict(enumerate(self.waiting)), learning_rate * corrected, self.steps)
+        if self.count > 1:  # before there is a gradient the first moments are zero: nothing moves
+            self._fused(dict(enumerate(self.waiting)), self.corrected(learning_rate), self.steps)
         # `zero_grad` lets go of these tensors and the next backward pass makes others: no copy is needed
         self.waiting = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+
+    def corrected(self, learning_rate: float) -> float:
+        """The step size with the correction of this step, the `count`-th.
+
+        Example:
+            >>> optimiser = Burda([("bias", nn.Parameter(torch.zeros(1)))])
+            >>> optimiser.count += 2
+            >>> round(optimiser.corrected(0.1), 4)
+            0.2247
+        """
+        t = int(self.count)
+        return learning_rate * math.sqrt(1 - self.betas[1] ** t) / (1 - self.betas[0] ** t)
+
+    @torch.no_grad()
+    def repeat(self, learning_rate: Tensor) -> None:
+        """The step of a graph, with a step size that is corrected already.
+
+        Example:
+            >>> parameter = nn.Parameter(torch.zeros(1))
+            >>> optimiser = Burda([("bias", parameter)])
+            >>> parameter.grad = torch.tensor([3.0])
+            >>> optimiser.repeat(torch.tensor(0.5))
+            >>> parameter.data, optimiser.waiting
+            (tensor([0.]), [tensor([3.])])
+        """
+        self._fused(dict(enumerate(self.waiting)), learning_rate, self.steps)
+        for kept, parameter in zip(self.waiting, self.parameters, strict=True):
+            if parameter.grad is None:
+                kept.zero_()
+            else:
+                kept.copy_(parameter.grad)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, as for `Adam`.
