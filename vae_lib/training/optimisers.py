@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 __all__ = ["Adam", "Burda", "make_optimiser"]
 
@@ -74,25 +73,26 @@ class Adam:
             >>> parameter.data
             tensor([-0.5000])
         """
-        used = {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
-        self._fused(used, learning_rate, self.steps)
+        self._fused({i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}, learning_rate)
 
-    def _fused(self, gradients: dict[int, Tensor], learning_rate: float, steps: list[Tensor]) -> None:
+    def _fused(self, gradients: dict[int, Tensor], learning_rate: float) -> None:
         """Take the gradients into the moments, then move by the moments: one call of torch."""
-        adam(
-            [self.parameters[i] for i in gradients],
+        used = list(gradients)
+        steps = [self.steps[i] for i in used]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            [self.parameters[i] for i in used],
             list(gradients.values()),
-            [self.first[i] for i in gradients],
-            [self.second[i] for i in gradients],
+            [self.first[i] for i in used],
+            [self.second[i] for i in used],
             [],
-            [steps[i] for i in gradients],
-            fused=True,
-            amsgrad=False,
+            steps,
+            lr=learning_rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=learning_rate,
             weight_decay=0.0,
             eps=self.eps,
+            amsgrad=False,
             maximize=False,
         )
 
@@ -188,7 +188,7 @@ class Burda(Adam):
         t = int(self.count)
         if t > 1:  # before there is a gradient the first moments are zero: nothing moves
             corrected = math.sqrt(1 - self.betas[1] ** t) / (1 - self.betas[0] ** t)
-            self._fused(dict(enumerate(self.waiting)), learning_rate * corrected, self.steps)
+            self._fused(dict(enumerate(self.waiting)), learning_rate * corrected)
         # `zero_grad` lets go of these tensors and the next backward pass makes others: no copy is needed
         self.waiting = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
 
