@@ -644,7 +644,7 @@ def test_a_folder_that_turns_read_only_during_the_run(tmp_path, x, monkeypatch, 
 
 
 def test_everything_goes_on_bit_for_bit(tmp_path):
-    """Burda's optimiser, drawn pixels, pruning, a warm-up of nothing, clipping: each has a state or a noise."""
+    """Each of these settings has a state or a noise of its own."""
     grey = torch.randint(0, 256, (100, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     extra = {"objective": "iwae", "samples": 5, "prune": 1e-3}
     for name, changes in {
