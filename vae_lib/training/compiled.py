@@ -91,6 +91,8 @@ class CompiledStep(RecordedStep):
         others = {name: p for name, p in model.named_parameters() if name not in moving}
         self._moving = {f"model.{name}": p.detach() for name, p in moving.items()}
         self._still = {f"model.{name}": t.detach() for name, t in [*others.items(), *model.named_buffers()]}
+        self._third: list[Tensor] | None = None
+        self._shapes = {name: t.shape for name, t in (self._moving | self._still).items()}
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
         first = self._body is None
@@ -103,7 +105,12 @@ class CompiledStep(RecordedStep):
         """What a step reads and changes in place: the very tensors of model and optimiser."""
         optimiser = self.optimiser
         third = optimiser.waiting if isinstance(optimiser, Burda) else optimiser.steps
-        return self._moving, self._still, optimiser.first, optimiser.second, third
+        if third is not self._third:  # a plain step has put other tensors there, or it is the first time
+            self._third = third
+            lists = (optimiser.first, optimiser.second, third)
+            first, second, last = ([_line(tensor) for tensor in tensors] for tensors in lists)
+            self._all = _lined(self._moving), _lined(self._still), first, second, last
+        return self._all
 
     def numbers(self, learning_rate: float, beta: float) -> list[float]:
         """What changes from step to step: the size of the step, the scale of the second moment, beta.
@@ -130,7 +137,10 @@ class CompiledStep(RecordedStep):
         options: dict[str, Any] = {"fallback_random": True}  # torch's own noise, in its own order
         if self.device.type == "cpu":
             options["cpp_wrapper"] = True  # what happens between the loops is compiled too
-        function = torch.compile(recorded, fullgraph=True, dynamic=False, options=options)
+        if hasattr(torch.compiler, "skip_all_guards_unsafe"):
+            # nothing it was compiled for can change: the tensors stay, and the number of rows was looked at
+            options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
+        function = torch.compile(recorded.forward, fullgraph=True, dynamic=False, options=options)
 
         @torch.no_grad()
         def operations(rows: Tensor, scalars: Tensor) -> Tensor:
@@ -150,7 +160,8 @@ class CompiledStep(RecordedStep):
     ) -> Tensor:
         """The step as a function of tensors: it changes the parameters and moments, and returns the sums."""
         size, scale, beta = scalars.unbind()
-        leaves = {name: p.detach().requires_grad_() for name, p in moving.items()}
+        leaves = {name: p.detach().view(self._shapes[name]).requires_grad_() for name, p in moving.items()}
+        still = {name: t.view(self._shapes[name]) for name, t in still.items()}
         with torch.enable_grad():
             loss, sums = functional_call(_Loss(self.model, self.forward), leaves | still, (rows, beta))
             gradients = torch.autograd.grad(loss * self.scale(rows), list(leaves.values()), allow_unused=True)
@@ -205,6 +216,19 @@ class CompiledStep(RecordedStep):
                 f"compile is True, but the step of this {type(self.model).__name__} cannot be compiled "
                 f"({reason}); wanted compile=False"
             ) from error
+
+
+def _line(tensor: Tensor) -> Tensor:
+    """The same memory with at least one dimension.
+
+    torch's compiler takes a number in double precision without dimensions by its value, and what is
+    written into it is lost.
+    """
+    return tensor if tensor.dim() else tensor.view(1)
+
+
+def _lined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _line(tensor) for name, tensor in tensors.items()}
 
 
 class _Loss(nn.Module):
