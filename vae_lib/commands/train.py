@@ -10,7 +10,7 @@ from vae_lib.commands.frame import Parser, run
 __all__ = ["main"]
 
 _ABOUT = """\
-Train a VAE and keep checkpoints: best.safetensors, last.safetensors and history.jsonl in a folder.
+Train a VAE and keep best.safetensors, last.safetensors, history.jsonl and card.json in a folder.
 The defaults train on handwritten digits that need no download, in a few seconds.
 """
 _MORE = """\
@@ -88,6 +88,7 @@ def main(argv: list[str]) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from vae_lib.cards import recording
     from vae_lib.commands.inputs import examples
     from vae_lib.networks import set_output_bias
     from vae_lib.training import TrainConfig, fit
@@ -115,16 +116,17 @@ def _train(arguments: argparse.Namespace) -> None:
     model = _build(arguments, data.shape[1], shape)
     set_output_bias(model, data)
     notes = {"data": arguments.data, "likelihood": arguments.likelihood, "shape": shape and list(shape)}
-    history = fit(
-        model,
-        data,
-        config,
-        validation,
-        checkpoint=arguments.out,
-        resume=arguments.resume,
-        save_every=arguments.save_every,
-        notes=notes,
-    )
+    with recording(arguments.out, arguments.words):
+        history = fit(
+            model,
+            data,
+            config,
+            validation,
+            checkpoint=arguments.out,
+            resume=arguments.resume,
+            save_every=arguments.save_every,
+            notes=notes,
+        )
     best = max(range(len(history)), key=history.validation_elbo.__getitem__)
     if arguments.json:
         report = {
