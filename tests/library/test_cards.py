@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from vae_lib.__main__ import main
-from vae_lib.cards import CardError, audit, complete_card, data_at_hand, read_card, read_values, recording
+from vae_lib.cards import (
+    CardError,
+    CardTable,
+    audit,
+    complete_card,
+    data_at_hand,
+    read_card,
+    read_values,
+    recorded,
+    recording,
+)
 from vae_lib.cards.card import digest, file_digest, write_values
 from vae_lib.cards.completing import rungs
 from vae_lib.cards.examples import card_examples
@@ -372,6 +382,37 @@ def test_rounding_stays_far_below_the_tolerance(complete):
     model = load_checkpoint(complete / "model.safetensors").model
     a, b = (log_likelihood(model, x, SAMPLES, chunk=chunk).value for chunk in (1, 50))
     assert (a - b).abs().max() < 1e-4
+
+
+# --- what is shown ------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_each_complete_card(run, complete, tmp_path):
+    shutil.copytree(run, tmp_path / "training-only")
+    shutil.copytree(complete, tmp_path / "whole")
+    cards = recorded(tmp_path)
+    assert [card.name for card in cards] == ["whole"]
+    table = CardTable(cards)
+    evaluation = cards[0].evaluation
+    mean, error = evaluation["log_likelihood"]["value"], evaluation["log_likelihood"]["standard_error"]
+    row = str(table).splitlines()[2]
+    assert row.startswith("| whole | digits: 70 | −")
+    assert f"−{-mean:.2f} ± {error:.2f} (k = 120)" in row
+    assert "3 epochs" in row
+    assert table._repr_markdown_() == repr(table) == str(table)
+    with pytest.raises(ValueError, match="holds the training only"):
+        CardTable([read_card(run)])
+
+
+def test_the_committed_cards_are_found():
+    """Each committed card holds together; what needs data is the business of chapter 12."""
+    cards = recorded()
+    assert {"digits-conv", "digits-mlp", "digits-twin"} <= {card.name for card in cards}
+    for card in cards:
+        found = audit(card, numbers=False, device="cpu")
+        assert found.agrees, found.lines()
+        assert card.path.with_name(card.checkpoint["file"]).stat().st_size <= 1_000_000, card.name
+        assert card.training["dirty"] is False, card.name
 
 
 # --- what is refused ----------------------------------------------------------------------------------

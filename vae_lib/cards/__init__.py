@@ -46,16 +46,19 @@ from vae_lib.cards.auditing import Audit, Comparison, audit, data_at_hand
 from vae_lib.cards.card import Card, CardError, read_card, read_values
 from vae_lib.cards.completing import complete_card
 from vae_lib.cards.recording import recording
+from vae_lib.cards.showing import CardTable, recorded
 
 __all__ = [
     "Audit",
     "Card",
     "CardError",
+    "CardTable",
     "Comparison",
     "audit",
     "complete_card",
     "data_at_hand",
     "read_card",
     "read_values",
+    "recorded",
     "recording",
 ]

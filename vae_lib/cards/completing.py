@@ -62,7 +62,8 @@ def complete_card(
         precision: "float32" or "float16".
         split: "test", "validation" or "train".
         examples: Only the first so many.
-        binarisation: None, or the seed with which the pixels are drawn: see `card_examples`.
+        binarisation: The seed with which the pixels are drawn: see `card_examples`. By default they are
+            drawn, with seed 0, if the training drew them, and otherwise not.
         k: Importance samples for each example.
         seed: Seed of their noise.
         device: As for `fit`.
@@ -97,6 +98,8 @@ def complete_card(
     chosen, last = load_checkpoint(file), read_checkpoint(folder / "last.safetensors")
     _same_run(chosen, last, training)
     data = training["data"]
+    if binarisation is None and training["config"].get("binarise"):
+        binarisation = 0
     x = card_examples(data["name"], split, data["likelihood"], binarisation)[:examples]
 
     try:

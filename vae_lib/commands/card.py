@@ -42,7 +42,8 @@ def _parser() -> Parser:
         "--binarisation",
         type=int,
         metavar="SEED",
-        help="draw the pixels, once, with this seed (default: a pixel is 1 if brighter than one half)",
+        help="draw the pixels, once, with this seed (default: 0 if the training drew them; otherwise a pixel "
+        "is 1 if brighter than one half)",
     )
     add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")

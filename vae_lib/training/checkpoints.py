@@ -283,7 +283,9 @@ def _unpack(path: Path, tensors: dict[str, Tensor], document: dict) -> Checkpoin
     config = document["config"] and TrainConfig(**document["config"])
     history = None
     if document["history"]:
-        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in CURVES}
+        # a checkpoint of an earlier version knows fewer curves
+        kept = {name: tensors.get(f"history.{name}") for name in CURVES}
+        curves: dict[str, Any] = {name: curve.tolist() for name, curve in kept.items() if curve is not None}
         history = History(config, **curves)
     noise = {name.rsplit(".", 1)[1]: t for name, t in tensors.items() if name.startswith("random.noise.")}
     position = Position(**document["position"], order=tensors.get("random.order"), noise=noise)
