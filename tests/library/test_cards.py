@@ -214,6 +214,29 @@ def test_the_pixels_can_be_drawn_once(run, tmp_path):
     ]
 
 
+def test_a_card_can_be_evaluated_again(copy, monkeypatch, capsys):
+    """When the evaluation draws its noise in another way, committed cards are made again from their files."""
+    before = read_card(copy)
+
+    def changed(model, x, k, seed, **named):
+        return log_likelihood(model, x, k, seed=seed + 1, **named)
+
+    for place in ("completing", "auditing"):
+        monkeypatch.setattr(f"vae_lib.cards.{place}.log_likelihood", changed)
+    assert not audit(copy, device="cpu").agrees
+    assert main(["card", str(copy), "--again", "--device", "cpu"]) == 0
+    after = read_card(copy)
+    assert audit(after, device="cpu").agrees
+    assert (after.training, after.checkpoint) == (before.training, before.checkpoint)
+    for name in ("data", "examples", "samples", "seed"):
+        assert after.evaluation[name] == before.evaluation[name]
+    assert after.evaluation["log_likelihood"] != before.evaluation["log_likelihood"]
+    capsys.readouterr()
+    (copy / "model.safetensors").write_bytes(b"")
+    assert main(["card", str(copy), "--again"]) == 2
+    assert "names a checkpoint that is not there" in capsys.readouterr().err
+
+
 # --- what an audit finds ------------------------------------------------------------------------------
 
 

@@ -43,8 +43,8 @@ there is only the digest of the card, which shows a slip, but is no signature.
 """
 
 from vae_lib.cards.auditing import Audit, Comparison, audit, data_at_hand
-from vae_lib.cards.card import Card, CardError, read_card, read_values
-from vae_lib.cards.completing import complete_card
+from vae_lib.cards.card import Card, CardError, digest, read_card, read_values
+from vae_lib.cards.completing import complete_card, evaluate_again
 from vae_lib.cards.recording import recording
 from vae_lib.cards.showing import CardTable, recorded
 
@@ -57,6 +57,8 @@ __all__ = [
     "audit",
     "complete_card",
     "data_at_hand",
+    "digest",
+    "evaluate_again",
     "read_card",
     "read_values",
     "recorded",

@@ -15,6 +15,7 @@ from vae_lib.cards.card import (
     Card,
     CardError,
     file_digest,
+    incomplete,
     read_card,
     write_card,
     write_values,
@@ -22,13 +23,14 @@ from vae_lib.cards.card import (
 from vae_lib.cards.examples import card_examples
 from vae_lib.cards.origin import device_of, versions
 from vae_lib.cards.recording import curve_of
+from vae_lib.cards.schema import FORMAT
 from vae_lib.evaluation import log_likelihood, mean_over_examples
 from vae_lib.training import load_checkpoint, save_checkpoint
 from vae_lib.training.checkpoints import Checkpoint, fingerprint, read_checkpoint
 from vae_lib.training.container import CheckpointError
 from vae_lib.training.surroundings import find_device
 
-__all__ = ["complete_card", "rungs"]
+__all__ = ["complete_card", "evaluate_again", "rungs", "summary"]
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 
@@ -107,7 +109,72 @@ def complete_card(
     except OSError as error:
         raise CheckpointError(f"{out} could not be made: {error.strerror or error}") from error
     _write_weights(out / CHECKPOINT, chosen, last, precision)
-    model = load_checkpoint(out / CHECKPOINT).model.to(where)
+    checkpoint = {
+        "file": CHECKPOINT,
+        "sha256": file_digest(out / CHECKPOINT),
+        "epoch": chosen.position.epoch,
+        "precision": precision,
+    }
+    settings = {"split": split, "binarisation": binarisation, "k": k, "seed": seed}
+    return _finish(out / CARD, training, checkpoint, x, settings, where, progress)
+
+
+def evaluate_again(card: str | Path, *, device: str = "auto", progress: bool = False) -> Card:
+    """Replace the second half of a complete card: the same checkpoint, the same settings, the code of today.
+
+    For when the evaluation itself has changed, such as the way in which its noise is drawn. The
+    weights are not touched.
+
+    Args:
+        card: A complete card, or its folder.
+        device: As for `fit`.
+        progress: Whether to show progress bars.
+
+    Raises:
+        CardError: If the card is not complete, or the checkpoint is not the one it names.
+        CheckpointError: If a file cannot be read or written.
+        DataUnavailable: If the data are not to be had.
+
+    Book: chapter 12 (run cards).
+
+    Example:
+        >>> evaluate_again("nowhere")
+        Traceback (most recent call last):
+        ...
+        vae_lib.cards.card.CardError: nowhere: cannot be read (No such file or directory)
+    """
+    where = find_device(device)
+    old = read_card(card)
+    if old.evaluation is None or old.checkpoint is None:
+        raise incomplete(old)
+    file = old.path.with_name(old.checkpoint["file"])
+    if not file.exists() or file_digest(file) != old.checkpoint["sha256"]:
+        raise CardError(old.path, [f"names a checkpoint that is not there, or another than {file.name}"])
+    data = old.evaluation["data"]
+    settings = {
+        "split": data["split"],
+        "binarisation": data["binarisation"],
+        "k": old.evaluation["samples"],
+        "seed": old.evaluation["seed"],
+    }
+    trained = old.training["data"]
+    x = card_examples(data["name"], data["split"], trained["likelihood"], data["binarisation"])
+    x = x[: old.evaluation["examples"]]
+    return _finish(old.path, old.training, old.checkpoint, x, settings, where, progress)
+
+
+def _finish(
+    path: Path,
+    training: dict,
+    checkpoint: dict,
+    x: Tensor,
+    settings: dict,
+    device: torch.device,
+    progress: bool,
+) -> Card:
+    """Evaluate the checkpoint beside the card, and write values and card."""
+    k, seed = settings["k"], settings["seed"]
+    model = load_checkpoint(path.with_name(checkpoint["file"])).model.to(device)
     wall, cpu = time.perf_counter(), time.process_time()
     counts = rungs(k)
     results = [
@@ -123,35 +190,26 @@ def complete_card(
         "elbo": results[-1].elbo.float(),  # (n,)
         "effective_sample_size": results[-1].effective_sample_size.float(),
     }
-    write_values(out / VALUES, values)
-    document = {
-        "format": 1,
-        "training": training,
-        "checkpoint": {
-            "file": CHECKPOINT,
-            "sha256": file_digest(out / CHECKPOINT),
-            "epoch": chosen.position.epoch,
-            "precision": precision,
+    write_values(path.with_name(VALUES), values)
+    evaluation = {
+        "data": {
+            "name": training["data"]["name"],
+            "split": settings["split"],
+            "binarisation": settings["binarisation"],
+            "fingerprint": fingerprint(x),
         },
-        "evaluation": {
-            "data": {
-                "name": data["name"],
-                "split": split,
-                "binarisation": binarisation,
-                "fingerprint": fingerprint(x),
-            },
-            "examples": len(x),
-            "samples": k,
-            "seed": seed,
-            "device": device_of(where.type),
-            "versions": versions(),
-            "seconds": seconds,
-            **summary(values),
-            "values": {"file": VALUES, "sha256": file_digest(out / VALUES)},
-        },
+        "examples": len(x),
+        "samples": k,
+        "seed": seed,
+        "device": device_of(device.type),
+        "versions": versions(),
+        "seconds": seconds,
+        **summary(values),
+        "values": {"file": VALUES, "sha256": file_digest(path.with_name(VALUES))},
     }
-    write_card(out / CARD, document)
-    return read_card(out / CARD)
+    halves = {"training": training, "checkpoint": checkpoint, "evaluation": evaluation}
+    write_card(path, {"format": FORMAT, **halves})
+    return read_card(path)
 
 
 def rungs(k: int) -> list[int]:

@@ -45,6 +45,11 @@ def _parser() -> Parser:
         help="draw the pixels, once, with this seed (default: 0 if the training drew them; otherwise a pixel "
         "is 1 if brighter than one half)",
     )
+    add(
+        "--again",
+        action="store_true",
+        help="evaluate the checkpoint of a complete card once more, with the settings on the card",
+    )
     add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
@@ -69,22 +74,25 @@ def main(argv: list[str]) -> int:
 
 
 def _card(arguments: argparse.Namespace) -> int | None:
-    from vae_lib.cards import CardError, complete_card
+    from vae_lib.cards import CardError, complete_card, evaluate_again
     from vae_lib.commands.frame import complain
 
+    common = {"device": arguments.device, "progress": sys.stderr.isatty() and not arguments.json}
     try:
-        card = complete_card(
-            arguments.run,
-            arguments.out,
-            precision=arguments.precision,
-            split=arguments.split,
-            examples=arguments.examples,
-            binarisation=arguments.binarisation,
-            k=arguments.k,
-            seed=arguments.seed,
-            device=arguments.device,
-            progress=sys.stderr.isatty() and not arguments.json,
-        )
+        if arguments.again:
+            card = evaluate_again(arguments.run, **common)
+        else:
+            card = complete_card(
+                arguments.run,
+                arguments.out,
+                precision=arguments.precision,
+                split=arguments.split,
+                examples=arguments.examples,
+                binarisation=arguments.binarisation,
+                k=arguments.k,
+                seed=arguments.seed,
+                **common,
+            )
     except CardError as error:
         for fault in error.faults:
             complain("python -m vae_lib card", ValueError(fault))
