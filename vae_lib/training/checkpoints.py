@@ -283,9 +283,10 @@ def _unpack(path: Path, tensors: dict[str, Tensor], document: dict) -> Checkpoin
     config = document["config"] and TrainConfig(**document["config"])
     history = None
     if document["history"]:
-        # a checkpoint of an earlier version knows fewer curves
-        kept = {name: tensors.get(f"history.{name}") for name in CURVES}
-        curves: dict[str, Any] = {name: curve.tolist() for name, curve in kept.items() if curve is not None}
+        # one of an earlier version may know fewer curves, but never lacks the terms of the ELBO
+        wanted = ("elbo", "reconstruction", "rate")
+        known = [name for name in CURVES if name in wanted or f"history.{name}" in tensors]
+        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in known}
         history = History(config, **curves)
     noise = {name.rsplit(".", 1)[1]: t for name, t in tensors.items() if name.startswith("random.noise.")}
     position = Position(**document["position"], order=tensors.get("random.order"), noise=noise)
