@@ -6,33 +6,33 @@ writes its first half, `python -m vae_lib card` the second, `python -m vae_lib a
 The format, version 1 (`vae_lib.cards.schema` holds it as a JSON schema; a number that does not exist,
 such as the standard error over a single example, is null):
 
-========================================  ========================================================
-field                                     meaning
-========================================  ========================================================
-`format`                                  1
-`training.command`                        the words that started the run
-`training.commit`, `.dirty`               the commit of the library; whether its files differed from it
-`training.date`                           when the run ended, UTC
-`training.model`                          how the model is built: builder and arguments
-`training.config`                         the fields of `TrainConfig`, the seed among them
-`training.data`                           the name, the likelihood, and fingerprints of both parts
-`training.device`                         kind, name and the number of processes
-`training.versions`                       of Python, torch, vae_lib and what else counts
-`training.seconds`                        wall and CPU time of the process while it trained
-`training.resumed`                        true if earlier parts of the run are not in `seconds`
-`training.curve`                          one number per epoch and curve, as in `History`; nats
-`checkpoint.file`, `.sha256`, `.epoch`    the weights that the numbers below belong to
-`checkpoint.precision`                    how they are stored; they are computed with in float32
-`evaluation.data`                         name, split, binarisation, and the fingerprint of the examples
-`evaluation.examples`                     their number
-`evaluation.samples`, `.seed`             k importance samples for each, and the seed of their noise
-`evaluation.device`, `.versions`          where and with what it was computed
-`evaluation.seconds`                      wall and CPU time
-`evaluation.elbo`, `.log_likelihood`      the mean and its standard error over examples; nats
-`evaluation.effective_sample_size`        what the samples were worth, median over examples
-`evaluation.values`                       file and sha256 of the same numbers, one per example
-`sha256`                                  of the card without this field, keys sorted
-========================================  ========================================================
+=============================================  ========================================================
+field                                          meaning
+=============================================  ========================================================
+`format`                                       1
+`training.command`                             the words that started the run
+`training.commit`, `.dirty`                    of the library; whether its files differed
+`training.date`                                when the run ended, UTC
+`training.model`                               how the model is built: builder and arguments
+`training.config`                              the fields of `TrainConfig`, the seed among them
+`training.data`                                name, likelihood, and fingerprints of both parts
+`training.device`                              kind, name and the number of processes
+`training.versions`                            of Python, torch, vae_lib and what else counts
+`training.seconds`                             wall and CPU time of the training
+`training.resumed`                             true if earlier parts of the run are not in `seconds`
+`training.curve`                               one number per epoch, as in `History`; nats
+`checkpoint.file`, `.sha256`, `.epoch`         the weights that the numbers below belong to
+`checkpoint.precision`                         how they are stored; they compute in float32
+`evaluation.data`                              name, split, binarisation, and a fingerprint
+`evaluation.examples`                          their number
+`evaluation.samples`, `.seed`                  importance samples for each, and the seed of the noise
+`evaluation.device`, `.versions`               where and with what it was computed
+`evaluation.seconds`                           wall and CPU time
+`evaluation.elbo`, `.log_likelihood`           mean and standard error over examples; nats
+`evaluation.effective_sample_size`             what the samples were worth, median over examples
+`evaluation.values`                            file and sha256 of the same numbers, one per example
+`sha256`                                       of the card without this field, keys sorted
+=============================================  ========================================================
 
 `binarisation` is null where a pixel is one if it is brighter than one half, and otherwise the seed with
 which the pixels were drawn, once. The training half alone has neither `checkpoint` nor `evaluation`.

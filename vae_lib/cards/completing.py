@@ -32,6 +32,7 @@ from vae_lib.training.surroundings import find_device
 
 __all__ = ["complete_card", "evaluate_again", "rungs", "summary"]
 
+DRAWN_WITH = 123  # the examples that `python -m vae_lib evaluate` draws
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -65,7 +66,7 @@ def complete_card(
         split: "test", "validation" or "train".
         examples: Only the first so many.
         binarisation: The seed with which the pixels are drawn: see `card_examples`. By default they are
-            drawn, with seed 0, if the training drew them, and otherwise not.
+            drawn if the training drew them, with the seed of `python -m vae_lib evaluate`.
         k: Importance samples for each example.
         seed: Seed of their noise.
         device: As for `fit`.
@@ -101,7 +102,7 @@ def complete_card(
     _same_run(chosen, last, training)
     data = training["data"]
     if binarisation is None and training["config"].get("binarise"):
-        binarisation = 0
+        binarisation = DRAWN_WITH
     x = card_examples(data["name"], split, data["likelihood"], binarisation)[:examples]
 
     try:

@@ -42,8 +42,8 @@ def _parser() -> Parser:
         "--binarisation",
         type=int,
         metavar="SEED",
-        help="draw the pixels, once, with this seed (default: 0 if the training drew them; otherwise a pixel "
-        "is 1 if brighter than one half)",
+        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in "
+        "evaluate; otherwise a pixel is 1 if brighter than one half)",
     )
     add(
         "--again",
