@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # --help shall not wait for torch
 __all__ = ["main"]
 
 _ABOUT = """\
-Train a VAE and keep checkpoints: best.safetensors, last.safetensors and history.jsonl in a folder.
+Train a VAE and keep best.safetensors, last.safetensors, history.jsonl and card.json in a folder.
 The defaults train on handwritten digits that need no download, in a few seconds.
 """
 _MORE = """\
@@ -190,6 +190,7 @@ def main(argv: list[str]) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from vae_lib.cards import recording
     from vae_lib.commands.inputs import compact_examples
     from vae_lib.networks import set_output_bias
     from vae_lib.training import fit
@@ -208,16 +209,17 @@ def _train(arguments: argparse.Namespace) -> None:
     model = _build(arguments, data.shape[1], shape)
     set_output_bias(model, _mean(data, levels))
     notes = {"data": arguments.data, "likelihood": arguments.likelihood, "shape": shape and list(shape)}
-    history = fit(
-        model,
-        data,
-        config,
-        validation,
-        checkpoint=arguments.out,
-        resume=arguments.resume,
-        save_every=arguments.save_every,
-        notes=notes,
-    )
+    with recording(arguments.out, arguments.words):
+        history = fit(
+            model,
+            data,
+            config,
+            validation,
+            checkpoint=arguments.out,
+            resume=arguments.resume,
+            save_every=arguments.save_every,
+            notes=notes,
+        )
     _report(arguments, history, len(data))
 
 
