@@ -10,6 +10,7 @@ from vae_lib.exercises.catalogue import find, known
 
 SEEDS = range(20)
 WANTED = {
+    "01_hidden_causes": {"1.1": 4, "1.2": 8, "1.3": 4, "1.4": 8, "1.5": 6, "1.6": 6},
     "02_kl_rearrangement": {"2.1": 4, "2.2": 4, "2.3": 6, "2.4": 6, "2.5": 8, "2.6": 4},
     "08_build_and_train": {"8.1": 8, "8.2": 10, "8.3": 10, "8.4": 3, "8.5": 6, "8.6": 3, "8.7": 4},
 }
