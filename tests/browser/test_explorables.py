@@ -22,9 +22,11 @@ html {{ color-scheme: light; background: #fff; color: #222832; }}
 html[data-theme="dark"] {{ color-scheme: dark; background: #14181e; color: #ced6dd; }}
 body {{ font-family: sans-serif; margin: 12px auto; max-width: 740px; padding: 0 8px; }}
 </style></head><body><main><h1>One figure</h1>{links}{figure}</main></body></html>"""
-PADS = {"two-kls": ".vae-pad", "bound-and-gap": ".vae-pad", "latent-atlas": ".vae-panel.vae-pad"}
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+PADS = {"noise-to-ring": ".vae-pad", "two-kls": ".vae-pad", "bound-and-gap": ".vae-pad", "latent-atlas": ".vae-panel.vae-pad"}
+KINDS = ["noise-to-ring", "monte-carlo-wall", "two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
 LINKS = {
+    "noise-to-ring": "#noise-to-ring:t=0.5,n=200,x=0.4,y=0.3",
+    "monte-carlo-wall": "#monte-carlo-wall:d=10,s=0.5,n=300",
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
@@ -41,6 +43,8 @@ def addresses(tmp_path_factory) -> dict[str, str]:
     fit(model, train.binarized(), TrainConfig(epochs=12, learning_rate=1e-2, progress=False))
     images, labels = test.binarized(), test.labels
     figures = {
+        "noise-to-ring": explorables.noise_to_ring(),
+        "monte-carlo-wall": explorables.monte_carlo_wall(),
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),

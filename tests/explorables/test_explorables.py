@@ -38,6 +38,8 @@ def images():
 def shown(model, images):
     labels = torch.arange(30) % 10
     return {
+        "noise-to-ring": explorables.noise_to_ring(),
+        "monte-carlo-wall": explorables.monte_carlo_wall(),
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
@@ -55,7 +57,7 @@ def quick_poster(monkeypatch):
     monkeypatch.setattr(_posters, "latent_atlas", lambda *args: b"")
 
 
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+KINDS = ["noise-to-ring", "monte-carlo-wall", "two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
 
 
 class Elements(HTMLParser):

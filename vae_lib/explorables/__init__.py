@@ -24,6 +24,7 @@ from torch import Tensor
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
+from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import VAE, StandardNormal
@@ -38,6 +39,8 @@ __all__ = [
     "in_book_build",
     "interpolation",
     "latent_atlas",
+    "monte_carlo_wall",
+    "noise_to_ring",
     "predict",
     "retrained",
     "script",

@@ -1,4 +1,4 @@
-"""1.5 The evidence by draws from the prior. Oracle: NumPy on plain densities, shifted where they underflow."""
+"""1.5 The evidence by draws from the prior. Oracle: NumPy on plain densities."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _log_densities(inputs: Mapping[str, Any], variance: float) -> np.ndarray:
 
 
 def _summary(logs: np.ndarray, ddof: int = 1) -> dict[str, Tensor]:
-    """ln of the mean, and the standard error of the mean over the mean, of densities scaled to at most one."""
+    """ln of the mean and its relative standard error, of densities scaled to at most one."""
     top = logs.max()
     densities = np.exp(logs - top)
     mean = densities.mean()
