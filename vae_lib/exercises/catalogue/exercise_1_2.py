@@ -70,7 +70,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(
             {"x": x},
             {"value": tensor(value)},
-            lambda x=x, right=tensor(value): _mistaken(x, right),
+            lambda x=x, value=value: _mistaken(x, tensor(value)),
             about="points inside and outside" if inside else "points outside of the unit circle",
         )
 
