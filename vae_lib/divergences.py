@@ -45,7 +45,7 @@ def kl_categorical(
     .. math:: \mathrm{KL}(q \,\|\, p) = \sum_{z} q(z) \ln \frac{q(z)}{p(z)},
               \qquad 0 \ln 0 = 0
 
-    It is infinite where q puts mass on a z that p excludes.
+    It is infinite where q puts mass on a z that p excludes. A z with q(z) = 0 gets the gradient zero.
 
     Args:
         q: (..., classes), rows that sum to one.
@@ -65,6 +65,8 @@ def kl_categorical(
         >>> kl_categorical(q, p)
         tensor([0.0000, 0.6931])
     """
+    _require.tensor("q", q)
+    _require.tensor("p", p)
     if p.shape not in (q.shape, q.shape[-1:]):
         raise ValueError(
             f"p has shape {tuple(p.shape)}; wanted the shape of q, {tuple(q.shape)}, "
@@ -72,7 +74,11 @@ def kl_categorical(
         )
     _require.probabilities("q", q)
     _require.probabilities("p", p)
-    return (torch.xlogy(q, q) - torch.xlogy(q, p)).sum(-1)
+    # where q is zero both become one before the logarithm: the term is 0, and so is its gradient,
+    # which as minus infinity would turn into NaN behind a softmax that rounds to zero
+    possible = q > 0
+    q, p = torch.where(possible, q, 1), torch.where(possible, p, 1)
+    return (q * (q.log() - p.log())).sum(-1)
 
 
 def kl_diagonal_gaussian(

@@ -56,6 +56,15 @@ class TestEveryLikelihood:
                 p.log_prob(wrong)
 
     @pytest.mark.parametrize("likelihood", BOTH, ids=str)
+    def test_a_batch_that_does_not_fit_is_refused(self, likelihood):
+        p = likelihood(torch.zeros(7, 6, 5))
+        for fits in ((6, 5), (1, 5), (5,), (2, 7, 6, 5)):
+            assert p.log_prob(torch.zeros(fits)).shape[-2:] == (7, 6)
+        for wrong in (torch.zeros(4, 5), torch.zeros(2, 6, 5)):
+            with pytest.raises(ValueError, match=rf"x has shape \({wrong.shape[0]}.*of shape \(7, 6\)"):
+                p.log_prob(wrong)
+
+    @pytest.mark.parametrize("likelihood", BOTH, ids=str)
     def test_nan_is_refused(self, likelihood):
         x = torch.zeros(2, 3)
         x[1, 2] = math.nan
