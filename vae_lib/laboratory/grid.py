@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["grid_log_evidence"]
 
@@ -74,7 +75,7 @@ def grid_log_evidence(
     axis = torch.linspace(-half_width, half_width, points, dtype=torch.float64, device=x.device)
     log_cell = torch.full_like(axis, math.log(2 * half_width / (points - 1)))
     log_cell[[0, -1]] -= math.log(2.0)  # the trapezoid rule halves the two ends
-    log_measure = log_cell - 0.5 * axis.square() - 0.5 * math.log(2 * math.pi)
+    log_measure = log_cell + log_normal(axis.square(), 1.0)
 
     total = torch.full((x.shape[0],), -math.inf, dtype=torch.float64, device=x.device)
     rows_at_once = max(1, NUMBERS_AT_ONCE // x.numel())
