@@ -73,7 +73,7 @@ def test_train_writes_a_folder_and_says_so(trained, here, capsys):
     assert err == ""
     assert "2 epochs on 1197 examples of digits" in out
     assert inside(here) == ["runs", "runs/a"] + [
-        f"runs/a/{name}" for name in ("best.safetensors", "history.jsonl", "last.safetensors")
+        f"runs/a/{name}" for name in ("best.safetensors", "card.json", "history.jsonl", "last.safetensors")
     ]
     # the same command makes the same bytes
     for name in ("best.safetensors", "last.safetensors"):
@@ -271,7 +271,7 @@ BAD = [
     (["sample", "TRAINED", "--out", "no/x.png"], "there is no folder no"),
     (["sample", "TRAINED", "--seed", "-1"], "--seed is -1"),
     (["sample", "linear.safetensors"], "does not say how its model is built"),
-    (["tarin"], "there is no command 'tarin'; wanted one of: train, evaluate, sample, data"),
+    (["tarin"], "there is no command 'tarin'; wanted one of: train, evaluate, sample, card, audit, data"),
     (["--colour"], "unrecognized arguments: --colour"),
 ]
 

@@ -1,8 +1,9 @@
 r"""The interactive figures of the course: what the reader moves with the mouse or the arrow keys.
 
 Each function returns an `Explorable`; make it the last expression of a cell. All of them are drawn
-by one script, `explorables.js`, whose arithmetic the tests compare with this library. The state of
-a figure stands in the address of the page, so a link such as `#two-kls:m=2,s=0.5,a=2` sets it.
+by `explorables.js` and the scripts in `figures/`, whose arithmetic the tests compare with this
+library. The state of a figure stands in the address of the page, so a link such as
+`#two-kls:m=2,s=0.5,a=2` sets it.
 
 >>> two_kls()
 KL(q‖p) seeks one mode, KL(p‖q) covers both.
@@ -20,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILE, Explorable, in_book_build
+from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
 from vae_lib.laboratory import LinearGaussianModel
@@ -31,7 +32,7 @@ from vae_lib.training import TrainConfig, fit
 
 __all__ = [
     "CSS_FILE",
-    "SCRIPT_FILE",
+    "SCRIPT_FILES",
     "Explorable",
     "bound_and_gap",
     "in_book_build",
@@ -39,6 +40,7 @@ __all__ = [
     "latent_atlas",
     "predict",
     "retrained",
+    "script",
     "two_kls",
 ]
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -43,7 +44,6 @@ class Encoder(nn.Module):
     Book: chapter 8, chapter 11.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp
         >>> from vae_lib.posteriors import FullCovariance
         >>> posterior = FullCovariance(latent=2)
@@ -78,7 +78,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
         check_width("x", x, self.network)
-        return self.posterior(self.network(x))
+        return self.posterior(_full(self.network(x)))
 
 
 class GaussianEncoder(Encoder):
@@ -97,7 +97,6 @@ class GaussianEncoder(Encoder):
     Book: chapter 8. Source: Kingma and Welling (2014), appendix C.2.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp
         >>> encoder = GaussianEncoder(mlp(64, (32,), 4), latent=2)
         >>> encoder(torch.zeros(5, 64)).mean.shape
@@ -119,7 +118,6 @@ class Decoder(nn.Module):
     Book: chapter 8.
 
     Example:
-        >>> import torch
         >>> from vae_lib.likelihoods import Bernoulli
         >>> from vae_lib.networks import mlp
         >>> decoder = Decoder(mlp(2, (32,), 64), Bernoulli())
@@ -134,4 +132,9 @@ class Decoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
         check_width("z", z, self.network)
-        return self.likelihood(self.network(z))
+        return self.likelihood(_full(self.network(z)))
+
+
+def _full(output: Tensor) -> Tensor:
+    """Under torch.autocast networks put out bfloat16, which is too coarse for log-densities."""
+    return output.float() if output.dtype == torch.bfloat16 else output

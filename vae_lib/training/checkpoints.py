@@ -35,7 +35,9 @@ class Position:
         epoch: Whole epochs done.
         step: Steps done, over all epochs.
         batches: Steps done in the epoch that is under way.
-        totals: The sums of the two terms over the examples of that epoch so far.
+        totals: The sums of the terms over the examples of that epoch so far; empty before the first.
+        start: The terms of the first step of the run, per example.
+        astray: How many steps in a row the loss has been absurd; see `vae_lib.training.tally`.
         order: The state of the generator that draws the order of the examples, at the start of
             that epoch.
         noise: The random states behind the noise; empty between two epochs.
@@ -49,7 +51,9 @@ class Position:
     epoch: int = 0
     step: int = 0
     batches: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    totals: list[float] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
+    astray: int = 0
     order: Tensor | None = None
     noise: dict[str, Tensor] = field(default_factory=dict)
     stopped: bool = False
@@ -174,6 +178,8 @@ def pack(
             "step": position.step,
             "batches": position.batches,
             "totals": position.totals,
+            "start": position.start,
+            "astray": position.astray,
             "stopped": position.stopped,
         },
         "device": next((p.device.type for p in model.parameters()), "cpu"),
@@ -192,7 +198,8 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
     """Load a checkpoint and build its model.
 
     Nothing in the file is executed: it holds numbers and JSON, and only the builders of
-    `vae_lib.networks` and `vae_lib.builders` build models.
+    `vae_lib.networks` and `vae_lib.builders` build models. Weights that were stored in float16, to
+    be small, come back in float32 with the same values.
 
     Args:
         path: The file. For a folder that `fit` wrote, its `last.safetensors`.
@@ -217,6 +224,8 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
     checkpoint = read_checkpoint(path)
     checkpoint.model = _build(checkpoint) if model is None else model
     restore(checkpoint, checkpoint.model)
+    if model is None and _kinds(checkpoint) == {torch.float16}:
+        checkpoint.model.float()  # stored in half the bytes, computed with in full
     checkpoint.model.eval()
     return checkpoint
 
@@ -280,7 +289,10 @@ def _unpack(path: Path, tensors: dict[str, Tensor], document: dict) -> Checkpoin
     config = document["config"] and TrainConfig(**document["config"])
     history = None
     if document["history"]:
-        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in CURVES}
+        # one of an earlier version may know fewer curves, but never lacks the terms of the ELBO
+        wanted = ("elbo", "reconstruction", "rate")
+        known = [name for name in CURVES if name in wanted or f"history.{name}" in tensors]
+        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in known}
         history = History(config, **curves)
     noise = {name.rsplit(".", 1)[1]: t for name, t in tensors.items() if name.startswith("random.noise.")}
     position = Position(**document["position"], order=tensors.get("random.order"), noise=noise)
@@ -313,9 +325,14 @@ def _build(checkpoint: Checkpoint) -> nn.Module:
             raise ValueError(f"{name} builds no model")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path} has a recipe that fails: {_one_line(error)}") from error
-    weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
-    kinds = {weight.dtype for weight in weights if weight.is_floating_point()}
+    kinds = _kinds(checkpoint)
     return model.to(kinds.pop()) if len(kinds) == 1 else model
+
+
+def _kinds(checkpoint: Checkpoint) -> set[torch.dtype]:
+    """The precisions of the saved weights."""
+    weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
+    return {weight.dtype for weight in weights if weight.is_floating_point()}
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:
