@@ -1,6 +1,8 @@
 """Refusals: each names the argument, says what it got and what it wanted."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch import Tensor
 __all__ = [
     "finite",
     "floating",
+    "number_within",
     "positive_integer",
     "positive_integers",
     "positive_number",
@@ -64,9 +67,26 @@ def positive_integers(name: str, values: Sequence[int]) -> None:
 
 def positive_number(name: str, value: float | int | Tensor) -> None:
     """Refuse a number that is not finite and greater than zero."""
-    number = value.item() if isinstance(value, Tensor) else float(value)
-    if not (0.0 < number < float("inf")):
-        raise ValueError(f"{name} is {number!r}; wanted a finite number greater than 0")
+    value = float(_number(name, value))
+    if not (0.0 < value < math.inf):
+        raise ValueError(f"{name} is {value!r}; wanted a finite number greater than 0")
+
+
+def number_within(name: str, value: float | int | Tensor, lowest: float, highest: float = math.inf) -> None:
+    """Refuse a number outside [lowest, highest], NaN and infinity."""
+    value = _number(name, value)
+    if not (lowest <= value <= highest and math.isfinite(value)):
+        wanted = f"of at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+        raise ValueError(f"{name} is {value!r}; wanted a finite number {wanted}")
+
+
+def _number(name: str, value: float | int | Tensor) -> float | int:
+    """The number that a tensor holds, or the number itself; refuse anything else."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real
+        raise ValueError(f"{name} is {value!r}; wanted a number")
+    return value
 
 
 def probabilities(name: str, rows: Tensor) -> None:

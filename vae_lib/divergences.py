@@ -126,8 +126,7 @@ def kl_diagonal_gaussian(
                 f"{name} has shape {tuple(value.shape)}; wanted a number, "
                 f"{tuple(mean.shape[-1:])} or the shape of mean, {tuple(mean.shape)}"
             )
-    opposite = -prior_log_var
-    precision = torch.exp(opposite) if isinstance(opposite, Tensor) else math.exp(opposite)
+    precision = torch.exp(-prior_log_var) if isinstance(prior_log_var, Tensor) else _exp(-prior_log_var)
     delta = log_var - prior_log_var
     distance = (mean - prior_mean).square() * precision
     return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
@@ -230,6 +229,14 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         )
     terms = log_q - log_p
     return Estimate(terms.mean(0), terms.std(0) / terms.shape[0] ** 0.5)
+
+
+def _exp(number: float | int) -> float:
+    """e to the number, infinite where Python would raise OverflowError."""
+    try:  # in Python, because a tensor would have to travel to the device at every step
+        return math.exp(number)
+    except OverflowError:
+        return math.inf
 
 
 def _cholesky(name: str, covariance: Tensor) -> Tensor:

@@ -182,6 +182,12 @@ class TestDiagonalGaussian:
         with pytest.raises(TypeError):
             kl_diagonal_gaussian(torch.zeros(1, 1), torch.zeros(1, 1))
 
+    def test_a_prior_too_narrow_for_a_number_is_infinitely_far(self):
+        mean, log_var = torch.tensor([[0.5]]), torch.tensor([[0.0]])
+        for narrow in (-1e4, torch.tensor(-1e4)):
+            kl = kl_diagonal_gaussian(mean=mean, log_var=log_var, prior_log_var=narrow)
+            assert kl.tolist() == [math.inf]
+
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("name", ["log_var", "prior_mean", "prior_log_var"])
     def test_refuses_what_would_broadcast_silently(self, name):

@@ -7,7 +7,7 @@ from torch import Tensor
 __all__ = ["log_normal"]
 
 
-def log_normal(squared_error: Tensor, variance: Tensor | float, dims: int = 1) -> Tensor:
+def log_normal(squared_error: Tensor, variance: Tensor | float | int, dims: int = 1) -> Tensor:
     r"""ln N(x; m, variance I) for x in `dims` dimensions, from the squared length of x - m.
 
     >>> import torch

@@ -8,10 +8,15 @@ from torch import Tensor
 __all__ = ["table"]
 
 
-def table(values: Tensor | Sequence) -> Tensor:
-    """A tensor as it is, anything else in float64.
+def table(name: str, values: Tensor | Sequence) -> Tensor:
+    """A tensor as it is, lists and arrays in float64.
 
-    >>> table([0.25, 0.75])
+    >>> table("prior", [0.25, 0.75])
     tensor([0.2500, 0.7500], dtype=torch.float64)
     """
-    return values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
+    if isinstance(values, Tensor):
+        return values
+    try:
+        return torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {values!r}; wanted a table of numbers ({error})") from error

@@ -43,7 +43,7 @@ class BernoulliMixture:
         weights: Float[Tensor, " components"] | Sequence[float],
         probabilities: Float[Tensor, "components pixels"] | Sequence[Sequence[float]],
     ) -> None:
-        weights, probabilities = table(weights), table(probabilities)
+        weights, probabilities = table("weights", weights), table("probabilities", probabilities)
         _require.shape("weights", weights, (None,), "(K,), one weight for each component")
         _require.probabilities("weights", weights)
         _require.shape(

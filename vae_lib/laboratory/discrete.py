@@ -49,7 +49,7 @@ class DiscreteLatentModel:
         prior: Float[Tensor, " latents"] | Sequence[float],
         likelihood: Float[Tensor, "latents symbols"] | Sequence[Sequence[float]],
     ) -> None:
-        prior, likelihood = table(prior), table(likelihood)
+        prior, likelihood = table("prior", prior), table("likelihood", likelihood)
         _require.shape("prior", prior, (None,), "(K,), one probability for each value of z")
         _require.shape(
             "likelihood",
@@ -259,6 +259,7 @@ class DiscreteLatentModel:
 
     def _check_symbols(self, x: Tensor) -> None:
         symbols = self.likelihood.shape[1]
+        _require.tensor("x", x)
         if x.dtype != torch.int64:
             raise ValueError(f"x has dtype {x.dtype}; wanted torch.int64, the numbers of symbols")
         _require.shape("x", x, (None,), "(batch,), one symbol for each observation")

@@ -68,7 +68,8 @@ def grid_log_evidence(
     if points < 2:
         raise ValueError(f"points is {points}; wanted at least 2")
     _require.positive_number("half_width", half_width)
-    if x.dim() == 0 or x.shape[0] == 0:
+    _require.tensor("x", x)
+    if x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, ...), at least one example")
 
     dtype = x.dtype if x.is_floating_point() else torch.float64
@@ -85,6 +86,7 @@ def grid_log_evidence(
             z = torch.stack([axis[i] for i in indices], dim=-1).to(dtype)  # (rows, latent_dim)
             log_prior = torch.stack([log_measure[i] for i in indices]).sum(0)  # (rows,)
             log_p = log_likelihood(x, z)
+            _require.tensor("log_likelihood(x, z)", log_p)
             if log_p.shape != (z.shape[0], x.shape[0]):
                 raise ValueError(
                     f"log_likelihood returned the shape {tuple(log_p.shape)} for "

@@ -240,12 +240,12 @@ class LinearGaussianModel:
             (latent, pixels),
             f"(q, D) = ({latent}, {pixels}), the shape of the decoder's weight transposed",
         )
+        _require.finite("encoder_weight", encoder_weight)
         _require.shape("encoder_variance", encoder_variance, (latent,), f"(q,) = ({latent},)")
         lowest = encoder_variance.min().item()
         if not lowest > 0.0:
             raise ValueError(f"encoder_variance holds {lowest:.6g}; wanted variances above 0")
-        if not 0.0 <= beta < float("inf"):
-            raise ValueError(f"beta is {beta!r}; wanted a finite number of at least 0")
+        _require.number_within("beta", beta, lowest=0.0)
         y = x - self.bias
         code = y @ encoder_weight.T  # (batch, q)
         noise = (self.weight.square().sum(0) * encoder_variance).sum()

@@ -54,6 +54,7 @@ class LevelImage(Image):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
+        _require.tensor("x", value)
         levels = self.base_dist.levels
         if not value.is_floating_point():
             if self._validate_args:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Independent
 
+from vae_lib import _require
 from vae_lib.likelihoods._image import Image, check_output
 
 __all__ = ["Bernoulli"]
@@ -65,6 +66,7 @@ class _BinaryImage(Image):
     """An image whose pixels are 0 or 1."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        _require.tensor("x", value)
         value = value if value.is_floating_point() else value.to(self.base_dist.logits.dtype)
         return super().log_prob(value)
 
