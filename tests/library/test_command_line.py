@@ -26,12 +26,7 @@ from vae_lib.training import TrainConfig, TrainingDiverged, load_checkpoint, sav
 QUICK = ["--epochs", "2", "--latent", "2", "--hidden", "8", "--device", "cpu"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_lib import _require
-from vae_lib.networks.perceptron import activation_of, glorot
+from vae_lib.networks.perceptron import activation_of, glorot, linear_layers
 
 __all__ = ["PixelBias", "Rows", "conv_decoder_network", "conv_encoder_network"]
 
@@ -119,22 +119,12 @@ def check_image(shape: Sequence[int], channels: int, filters: Sequence[int]) -> 
     """Refuse what is no image size; the size as a tuple."""
     if len(shape) != 2:
         raise ValueError(f"shape is {tuple(shape)!r}; wanted (height, width)")
-    for size in shape:
-        _require.positive_integer("shape", size)
+    _require.positive_integers("shape", shape)
     _require.positive_integer("channels", channels)
-    for size in filters:
-        _require.positive_integer("filters", size)
+    _require.positive_integers("filters", filters)
     if not filters:
         raise ValueError("filters is empty; wanted at least one convolution")
     return shape[0], shape[1]
-
-
-def _linear_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    """Linear layers, each followed by an activation."""
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
-    return layers
 
 
 def conv_encoder_network(
@@ -168,8 +158,7 @@ def conv_encoder_network(
     """
     shape = check_image(shape, channels, filters)
     _require.positive_integer("outputs", outputs)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
+    _require.positive_integers("hidden", hidden)
     activate = activation_of(activation)
     layers: list[nn.Module] = [_Images(1, (channels, *shape))]
     for planes_in, planes in pairwise((channels, *filters)):
@@ -179,7 +168,7 @@ def conv_encoder_network(
     network = Rows(
         *layers,
         _FlatPixels(),
-        *_linear_layers(sizes, activate),
+        *linear_layers(sizes, activate),
         glorot(nn.Linear(sizes[-1], outputs)),
     )
     return _side_by_side(network)
@@ -223,12 +212,11 @@ def conv_decoder_network(
     shape = check_image(shape, channels, filters)
     _require.positive_integer("inputs", inputs)
     _require.positive_integer("depth", depth)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
+    _require.positive_integers("hidden", hidden)
     activate = activation_of(activation)
     sizes = _sizes(shape, len(filters))[::-1]  # from the smallest up to the image
     small = (filters[-1], *sizes[0])
-    layers = _linear_layers([inputs, *hidden[::-1], small[0] * small[1] * small[2]], activate)
+    layers = linear_layers([inputs, *hidden[::-1], small[0] * small[1] * small[2]], activate)
     layers.append(_Pixels(*small))
     planes = (*filters[::-1], channels * depth)
     for step, (height, width) in enumerate(sizes[1:]):
