@@ -23,6 +23,7 @@ __all__ = ["exponent", "reports"]
 
 BATCH = 100  # so that the smallest set of images is one batch
 TOLERANCE = 0.05  # of an exponent of time, in the upper half of the decades
+MEMORY_TOLERANCE = 25  # MiB: an order of the examples, 8 bytes each, is among what may grow
 
 MEMORY = """
 from vae_lib.networks import mlp_vae
@@ -71,6 +72,13 @@ class GrowthReport:
         for name, (over_all, upper) in self.exponents().items():
             verdict = "met" if abs(upper - 1) <= TOLERANCE else "NOT met"
             lines.append(f"- {verdict}: {name}: exponent {over_all:.3f}, upper half {upper:.3f}; wanted 1")
+        if len(self.memory) > 1:
+            beyond = [peak - size * self.bytes_per_image / 2**20 for size, peak in self.memory.items()]
+            verdict = "met" if max(beyond) - beyond[0] <= MEMORY_TOLERANCE else "NOT met"
+            lines.append(
+                f"- {verdict}: memory of fit beyond the data is flat: {min(beyond):.0f} to "
+                f"{max(beyond):.0f} MiB; wanted at most {MEMORY_TOLERANCE} MiB more"
+            )
         return "\n".join([*lines, ""])
 
     def as_json(self) -> dict:
