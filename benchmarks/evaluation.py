@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class DecoderFloor(Contestant):
     name = FLOOR
 
     def __init__(self, networks: Networks, k: int, images: int):
-        first, _, last = networks.decoder
+        first, _, last = list[Any](networks.decoder.children())
         self.first, self.last = first.weight.detach().t(), last.weight.detach().t()
         self.images, self.k = images, k
         self.z = torch.randn(min(ROWS, k), len(self.first))
@@ -122,7 +123,7 @@ def reports(rounds: int, tiny: bool) -> Iterable[Report]:
         Estimator("naive loop", partial(naive, networks, k), x[:few]),
         DecoderFloor(networks, k, 2 * few),
     ]
-    absent = {}
+    absent: dict[str, str] = {}
     try:
         made = pythae_model(networks, WORKLOADS["W1"].latent).eval()
         contestants.append(Estimator(PYTHAE, partial(with_pythae, made, k, 100), x[:few]))
@@ -140,7 +141,7 @@ def reports(rounds: int, tiny: bool) -> Iterable[Report]:
     rates = take_turns(contestants, rounds)
 
     # both estimates are random: the error of their difference, over the images
-    error = float(results[0].standard_error[:few].square().sum().mul(2).sqrt() / few)
+    scatter = float(results[0].standard_error[:few].square().sum().mul(2).sqrt() / few)
     yield Report(
         f"W4: ln p(x), k = {k}, decoder 20-400-784, {many} images a turn (peers {few})",
         ours=OURS,
@@ -149,9 +150,9 @@ def reports(rounds: int, tiny: bool) -> Iterable[Report]:
         unit="images/s",
         check=f"mean ln p(x) of {few} images, nats",
         absent=absent,
-        checks=_compared(contestants, error),
+        checks=_compared(contestants, scatter),
         goals=() if tiny else GOALS,
-        notes=[f"two estimates differ by {error:.3f} nats at one standard error", *_memory(tiny)],
+        notes=[f"two estimates differ by {scatter:.3f} nats at one standard error", *_memory(tiny)],
     )
 
 
@@ -161,16 +162,16 @@ def trained(x: Tensor, epochs: int) -> tuple[VAE, Networks]:
     model = workload.model()
     fit(model, x, TrainConfig(epochs=epochs, batch_size=workload.batch, device="cpu", progress=False))
     plain = workload.networks()
-    plain.encoder.load_state_dict(model.encoder.network.state_dict())
-    plain.decoder.load_state_dict(model.decoder.network.state_dict())
+    plain.encoder.load_state_dict(Networks.of(model).encoder.state_dict())
+    plain.decoder.load_state_dict(Networks.of(model).decoder.state_dict())
     return model, plain
 
 
-def _compared(contestants: Iterable[Contestant], error: float) -> dict[str, str]:
+def _compared(contestants: Iterable[Contestant], scatter: float) -> dict[str, str]:
     means = {one.name: fmean(one.estimates) for one in contestants if isinstance(one, Estimator)}
     shown = {}
     for name, mean in means.items():
-        agrees = abs(mean - means[OURS]) <= 4 * error
+        agrees = abs(mean - means[OURS]) <= 4 * scatter
         shown[name] = f"{mean:.3f}" if agrees else f"{mean:.3f} DIFFERS"
     return shown
 

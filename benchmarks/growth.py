@@ -6,6 +6,7 @@ Time should be proportional, an exponent of 1; memory beyond the data should not
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -113,10 +114,10 @@ def reports(rounds: int, tiny: bool, out: Path) -> Iterable[GrowthReport]:
     curves = {
         "images of an epoch": {n: seconds_of_an_epoch(x[:n], rounds) for n in decades},
         "images of log_likelihood, k = 50": {
-            n: seconds(lambda n=n: log_likelihood(model, x[:n], 50), rounds) for n in images
+            n: seconds(partial(log_likelihood, model, x[:n], 50), rounds) for n in images
         },
         "samples of log_likelihood, 8 images": {
-            k: seconds(lambda k=k: log_likelihood(model, x[:8], k), rounds) for k in samples
+            k: seconds(partial(log_likelihood, model, x[:8], k), rounds) for k in samples
         },
     }
     memory, width = memory_of_fit([1000] if tiny else [1000, 10_000, 100_000, 300_000])

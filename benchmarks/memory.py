@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["peaks"]
@@ -32,12 +33,12 @@ print(json.dumps(found))
 """
 
 
-def peaks(setup: str, sizes: list[int]) -> list[float]:
+def peaks(setup: str, sizes: Sequence[object]) -> list[float]:
     """MiB by which memory rose, at the peak, while `call(size)` ran, for each size. Linux only.
 
     `setup` is the source that defines `call`. The first size also pays for what is loaded on the way.
     """
-    program = PROGRAM.format(setup=setup, sizes=sizes)
+    program = PROGRAM.format(setup=setup, sizes=list(sizes))
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=quiet, capture_output=True, text=True

@@ -1,6 +1,7 @@
 """Our own contestants: `fit` as a user calls it, and what it would be without the engine around it."""
 
 from dataclasses import fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,8 +75,9 @@ class BareLoop(Contestant):
     def __init__(self, workload: Workload, grey: Tensor):
         self.workload = workload
         self.model = workload.model().train()
-        for part in self.model.modules():
-            if getattr(part, "validate", False):
+        parts: list[Any] = [*self.model.modules()]
+        for part in parts:
+            if hasattr(part, "validate"):
                 part.validate = False  # nobody looks at the values of x, in the shortest loop
         self.networks = Networks.of(self.model)
         self.data = grey if workload.dynamic else workload.binary(grey)

@@ -9,14 +9,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 __all__ = ["Contestant", "Goal", "Report", "Spread", "in_round_ratio", "take_turns"]
 
 
 class Contestant:
-    """Somebody who does the work of a workload, one turn at a time."""
+    """Somebody who does the work of a workload, one turn at a time.
+
+    Attributes:
+        name: As it stands in the table.
+        networks: What it trains, if it trains, as `benchmarks.workloads.Networks`.
+    """
 
     name = ""
+    networks: Any = None
 
     def turn(self) -> int:
         """Do one turn's work; returns how many samples went through."""

@@ -25,6 +25,11 @@ adam = torch.optim.Adam([weight])
 weight.sum().backward()
 adam.step()
 """
+LIGHTNING = """
+from benchmarks.peers.torchvision_shim import import_torchvision
+import_torchvision("datasets")
+import lightning
+"""
 PROGRAMS = {
     "import torch": "import torch",
     "import vae_lib.training": "import vae_lib.training",
@@ -32,7 +37,8 @@ PROGRAMS = {
     "torch.optim.Adam: one step": DEFAULT_ADAM,
     "import pythae": "import pythae.models, pythae.trainers",
     "import pyro": "import pyro.infer, pyro.optim",
-    "import lightning": "import lightning",
+    # its metrics import torchvision, which needs the shim here
+    "import lightning, with torchvision": LIGHTNING,
 }
 AFTER = """
 import sys, time

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def reports(rounds: int, tiny: bool, only: Sequence[str] = ()) -> Iterable[Repor
 
 
 def assembled(
-    kinds: Sequence[type], workload: Workload, images: Tensor, *device: str
+    kinds: Sequence[Any], workload: Workload, images: Tensor, *device: str
 ) -> tuple[list[Contestant], dict[str, str]]:
     """The contestants that can take part, and why the others cannot."""
     present: list[Contestant] = []

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +87,8 @@ class Networks:
 
     @classmethod
     def of(cls, model: VAE) -> "Networks":
-        return cls(model.encoder.network, model.decoder.network)
+        parts: list[Any] = [model.encoder, model.decoder]
+        return cls(*(part.network for part in parts))
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.encoder.parameters(), *self.decoder.parameters()]

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.pausing import OneEpochAtATime
 from benchmarks.peers.examples import torchvision_mnist
+from benchmarks.peers.torchvision_shim import import_torchvision
 from benchmarks.rounds import Contestant
 from benchmarks.workloads import LEARNING_RATE, Workload
 
@@ -22,6 +23,7 @@ class LightningToTensor(Contestant):
     name = "Lightning module, ToTensor"
 
     def __init__(self, workload: Workload, grey: Tensor):
+        import_torchvision("datasets")  # lightning's metrics import it too
         import lightning
 
         for noisy in ("lightning.pytorch", "lightning.fabric"):

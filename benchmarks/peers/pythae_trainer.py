@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import tempfile
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def pythae_model(networks: Networks, latent: int, samples: int = 1, dynamic: boo
             return ModelOutput(reconstruction=torch.sigmoid(self.network(z)))
 
     size = {"input_dim": (PIXELS,), "latent_dim": latent, "reconstruction_loss": "bce"}
-    kind = VAE if samples == 1 else IWAE
+    kind: Any = VAE if samples == 1 else IWAE
     config = VAEConfig(**size) if samples == 1 else IWAEConfig(**size, number_samples=samples)
 
     class Drawing(kind):
