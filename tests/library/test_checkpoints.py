@@ -189,8 +189,8 @@ def forged(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "has the format 2; wanted 1"),
-        ({"format": None}, "has the format None; wanted 1"),
+        ({"format": 1}, "has the format 1; wanted 2"),
+        ({"format": None}, "has the format None; wanted 2"),
         ({"config": {"epochs": 0}}, "cannot be used: epochs is 0"),
         ({"config": {"speed": 1}}, "cannot be used: .*speed"),
         ({"position": {"epoch": 1, "colour": 2}}, "cannot be used: .*colour"),

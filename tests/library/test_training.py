@@ -372,7 +372,7 @@ def test_config_is_frozen_and_readable():
     [
         (torch.zeros(0, 12), r"data has shape \(0, 12\)"),
         (torch.zeros(12), r"data has shape \(12,\)"),
-        (torch.zeros(5, 12, dtype=torch.uint8), "dtype torch.uint8"),
+        (torch.zeros(5, 12, dtype=torch.int64), "dtype torch.int64"),
         (torch.full((5, 12), math.nan), "data holds 60 values that are NaN"),
         (torch.full((5, 12), math.inf), "data holds 60 values that are NaN or infinite"),
     ],

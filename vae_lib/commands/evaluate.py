@@ -111,7 +111,9 @@ def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> "tuple
     source = arguments.data or checkpoint.notes.get("data")
     if source is None:
         raise ValueError(f"{checkpoint.path} does not say what it was trained on; wanted --data NAME")
-    x, _ = examples(source, arguments.split, checkpoint.notes.get("likelihood", "bernoulli"))
+    likelihood = checkpoint.notes.get("likelihood", "bernoulli")
+    drawn = checkpoint.config is not None and checkpoint.config.binarise
+    x = examples(source, arguments.split, likelihood, drawn).x
     if arguments.examples is not None:
         if arguments.examples < 1:
             raise ValueError(f"--examples is {arguments.examples}; wanted at least 1")

@@ -6,20 +6,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_lib.data import ImageData, load
+from vae_lib.data import ImageData, binarize, load
 
-__all__ = ["SPLITS", "Examples", "examples", "find_checkpoint"]
+__all__ = ["SPLITS", "Examples", "compact_examples", "examples", "find_checkpoint"]
 
 SPLITS = ("train", "validation", "test")
 _TENTH_AT_LEAST = 10
+_SEED = 123  # of the one draw of zeros and ones that is evaluated on
 
 
 class Examples(NamedTuple):
     """Examples ready for a model.
 
     Attributes:
-        x: (n, pixels), floating point.
+        x: (n, pixels), floating point, or whole grey levels as bytes (uint8).
         shape: Height and width, or None if the examples are no images.
+        levels: The number of grey levels of bytes; 2 if they are only 0 and 1.
 
     Example:
         >>> examples("digits", "test", "bernoulli").shape
@@ -28,9 +30,10 @@ class Examples(NamedTuple):
 
     x: Tensor
     shape: tuple[int, int] | None
+    levels: int = 256
 
 
-def examples(source: str, split: str, likelihood: str) -> Examples:
+def examples(source: str, split: str, likelihood: str, binarise: bool = False) -> Examples:
     """The part `split` of a data set, or of a file with NumPy arrays, as the likelihood wants it.
 
     A file is .npy, or .npz with an array `x`: (n, pixels) or (n, height, width), floats, or whole
@@ -41,6 +44,7 @@ def examples(source: str, split: str, likelihood: str) -> Examples:
         source: The name of a data set, or the path of a file.
         split: "train", "validation" or "test".
         likelihood: "bernoulli" for pixels that are 0 or 1, "gaussian" for real numbers.
+        binarise: Draw zeros and ones with the grey level as probability, always the same ones.
 
     Raises:
         ValueError: If the data set, the split or the file is not what is wanted, a value is NaN or
@@ -51,6 +55,33 @@ def examples(source: str, split: str, likelihood: str) -> Examples:
         >>> examples("digits", "test", "bernoulli").x.shape
         torch.Size([300, 64])
     """
+    x, shape, levels = compact_examples(source, split, likelihood, binarise)
+    if binarise:
+        generator = torch.Generator().manual_seed(_SEED)
+        if x.dtype == torch.uint8:
+            return Examples(binarize(x, levels=levels, generator=generator), shape)
+        return Examples(torch.bernoulli(x, generator=generator), shape)
+    return Examples(x.float() / (levels - 1) if x.dtype == torch.uint8 else x, shape)
+
+
+def compact_examples(source: str, split: str, likelihood: str, binarise: bool = False) -> Examples:
+    """The same examples in as little memory as they need: bytes where they are whole numbers.
+
+    Args:
+        source: As for `examples`.
+        split: As for `examples`.
+        likelihood: As for `examples`.
+        binarise: Leave the pixels grey, to be drawn later; they must lie within [0, 1].
+
+    Raises:
+        ValueError: As `examples`.
+        OSError: As `examples`.
+
+    Example:
+        >>> digits = compact_examples("digits", "test", "bernoulli")
+        >>> digits.x.dtype, digits.levels
+        (torch.uint8, 2)
+    """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; wanted one of: {', '.join(SPLITS)}")
     if source.endswith((".npy", ".npz")):
@@ -59,13 +90,23 @@ def examples(source: str, split: str, likelihood: str) -> Examples:
         data = load(source, split=split)
         if not isinstance(data, ImageData):
             found = Examples(data.points, None)
+        elif likelihood == "bernoulli" and not binarise:
+            white = data.images.flatten(1) > (data.levels - 1) // 2  # as `ImageData.binarized`, in bytes
+            found = Examples(white.to(torch.uint8), data.shape, 2)
         else:
-            found = Examples(data.binarized() if likelihood == "bernoulli" else data.scaled(), data.shape)
-    if likelihood == "bernoulli":
+            found = Examples(data.images.flatten(1), data.shape, data.levels)
+    if binarise:
+        if found.x.is_floating_point() and (found.x.min() < 0 or found.x.max() > 1):
+            raise ValueError(
+                f"{source} lies in [{found.x.min():.6g}, {found.x.max():.6g}]; wanted grey pixels within "
+                "[0, 1] to binarise"
+            )
+    elif likelihood == "bernoulli":
         grey = int(((found.x != 0) & (found.x != 1)).sum())
         if grey:
             raise ValueError(
-                f"{source} holds {grey} grey pixels; wanted each to be 0 or 1, or --likelihood gaussian"
+                f"{source} holds {grey} grey pixels; wanted each to be 0 or 1, or --binarise, or "
+                "--likelihood gaussian"
             )
     return found
 
@@ -95,16 +136,15 @@ def _from_file(path: Path, split: str) -> Examples:
     whole = array.dtype.kind != "f"
     if whole and (array.min() < 0 or array.max() > 255):
         raise ValueError(f"{path} holds whole numbers outside 0 to 255; wanted grey levels, or floats")
-    x = torch.as_tensor(array.astype("float32")).flatten(1)
+    x = torch.as_tensor(array.astype("uint8" if whole else "float32")).flatten(1)
     if not bool(torch.isfinite(x).all()):
         bad = int((~torch.isfinite(x)).sum())
         raise ValueError(f"{path} holds {bad} pixels that are NaN or infinite; wanted finite numbers")
-    if whole and array.max() > 1:
-        x = x / 255
+    levels = 2 if whole and array.max() <= 1 else 256
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     tenth = len(x) // 10
     parts = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
-    return Examples(x[parts[split].sort().values], shape)
+    return Examples(x[parts[split].sort().values], shape, levels)
 
 
 def find_checkpoint(path: str) -> Path:

@@ -36,9 +36,7 @@ class ActiveUnits:
 
 
 @torch.no_grad()
-def active_units(
-    model: Any, x: Float[Tensor, "batch pixels"], threshold: float | int = 0.01
-) -> ActiveUnits:
+def active_units(model: Any, x: Float[Tensor, "batch pixels"], threshold: float | int = 0.01) -> ActiveUnits:
     r"""Count the latent variables whose posterior mean differs from example to example.
 
     .. math:: A_j = \operatorname{Var}_x \left( \mathbb{E}_{q_\phi(z|x)} z_j \right) > 0.01

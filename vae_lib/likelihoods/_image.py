@@ -18,23 +18,27 @@ class Image(Independent):
                 f"x has shape {tuple(value.shape)}; "
                 f"wanted (..., {self.event_shape[0]}), the event shape of the distribution"
             )
-        if self._validate_args and bool(value.isnan().any()):
-            raise ValueError(f"x holds {int(value.isnan().sum())} NaN; wanted numbers")
+        if self._validate_args:
+            self.check(value)
         return super().log_prob(value)
+
+    def check(self, value: Tensor) -> None:
+        """Refuse values that no image of this kind has, whatever the parameters are."""
+        if bool(value.isnan().any()):
+            raise ValueError(f"x holds {int(value.isnan().sum())} NaN; wanted numbers")
 
 
 class UnitImage(Image):
     """An image whose pixels lie in [0, 1]."""
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            outside = (value < 0) | (value > 1)
-            if bool(outside.any()):
-                raise ValueError(
-                    f"x holds {int(outside.sum())} pixels outside [0, 1], such as "
-                    f"{value[outside][0].item():.6g}; wanted every pixel within [0, 1]"
-                )
-        return super().log_prob(value)
+    def check(self, value: Tensor) -> None:
+        outside = (value < 0) | (value > 1)
+        if bool(outside.any()):
+            raise ValueError(
+                f"x holds {int(outside.sum())} pixels outside [0, 1], such as "
+                f"{value[outside][0].item():.6g}; wanted every pixel within [0, 1]"
+            )
+        super().check(value)
 
 
 class LevelImage(Image):
@@ -49,9 +53,11 @@ class LevelImage(Image):
             if self._validate_args:
                 _check_whole_levels(value, levels)
             value = value.to(self.base_dist.dtype) / (levels - 1)
-        elif self._validate_args:
-            _check_levels(value, levels)
         return super().log_prob(value)
+
+    def check(self, value: Tensor) -> None:
+        _check_levels(value, self.base_dist.levels)
+        super().check(value)
 
 
 def nearest_level(x: Tensor, levels: int) -> Tensor:

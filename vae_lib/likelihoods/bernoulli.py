@@ -66,12 +66,14 @@ class _BinaryImage(Image):
 
     def log_prob(self, value: Tensor) -> Tensor:
         value = value if value.is_floating_point() else value.to(self.base_dist.logits.dtype)
-        if self._validate_args:
-            grey = (value != 0) & (value != 1) & ~value.isnan()
-            if bool(grey.any()):
-                raise ValueError(
-                    f"x holds {int(grey.sum())} grey pixels, such as {value[grey][0].item():.6g}; "
-                    "wanted every pixel to be 0 or 1 (binarise the data, or take a likelihood "
-                    "for grey pixels)"
-                )
         return super().log_prob(value)
+
+    def check(self, value: Tensor) -> None:
+        grey = (value != 0) & (value != 1) & ~value.isnan()
+        if bool(grey.any()):
+            raise ValueError(
+                f"x holds {int(grey.sum())} grey pixels, such as {value[grey][0].item():.6g}; "
+                "wanted every pixel to be 0 or 1 (binarise the data, or take a likelihood "
+                "for grey pixels)"
+            )
+        super().check(value)

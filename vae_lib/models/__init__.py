@@ -18,6 +18,7 @@ Each has `has_elbo`, which says whether it is a bound, and `loss_terms`, which
 `vae_lib.training.fit` trains.
 """
 
+from vae_lib.models._draw import Draw
 from vae_lib.models.auto_encoder import AutoEncoder
 from vae_lib.models.conditional import Concatenated, ConditionalVAE, Joined
 from vae_lib.models.hierarchical import HierarchicalVAE
@@ -31,6 +32,7 @@ __all__ = [
     "AutoEncoder",
     "Concatenated",
     "ConditionalVAE",
+    "Draw",
     "HierarchicalVAE",
     "Joined",
     "Quantised",

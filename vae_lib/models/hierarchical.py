@@ -12,6 +12,7 @@ from vae_lib import _require
 from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import check_event, check_images
 from vae_lib.models._detach import log_prob_with_frozen_parameters
+from vae_lib.models._draw import Draw, one_by_one
 from vae_lib.models._prior import prior_or_standard_normal
 
 __all__ = ["HierarchicalVAE"]
@@ -114,24 +115,24 @@ class HierarchicalVAE(nn.Module):
         event = "pixels" if (side, layer) == ("decoders", 0) else "latent"
         return check_event(f"{side}[{layer}]", made, event)
 
-    def _draw(self, x: Tensor, k: int, detach_posterior: bool = False) -> tuple[Tensor, Tensor]:
-        """Draw every layer k times; ln p(x|h_1), and ln q(h|x) - ln p(h), both (k, batch)."""
+    def _column(self, x: Tensor, k: int) -> tuple[list[Tensor], list[Distribution]]:
+        """x and one draw of every layer, k times; and the posteriors that they were drawn from."""
         check_images(x)
         _require.positive_integer("k", k)
-        h, log_q = [x], torch.zeros_like(x[..., 0])
-        for layer, encoder in enumerate(self.encoders):
-            posterior = self._distribution("encoders", layer, h[-1])
-            h.append(posterior.rsample((k,) if layer == 0 else ()))  # (k, batch, latent of the layer)
-            if detach_posterior:
-                log_q = log_q + log_prob_with_frozen_parameters(encoder, h[-2], h[-1])
-            else:
-                log_q = log_q + posterior.log_prob(h[-1])
+        h, posteriors = [x], []
+        for layer in range(len(self.encoders)):
+            posteriors.append(self._distribution("encoders", layer, h[-1]))
+            h.append(posteriors[-1].rsample((k,) if layer == 0 else ()))  # (k, batch, latent of the layer)
         if h[-1].shape[-1:] != self.prior.event_shape:
             raise ValueError(
                 f"encoders[-1] returned {h[-1].shape[-1]} latent variables; wanted as many as the "
                 f"prior has, event shape {tuple(self.prior.event_shape)}"
             )
-        log_p = self.prior.log_prob(h[-1])
+        return h, posteriors
+
+    def _priors(self, h: list[Tensor]) -> list[Distribution]:
+        """What every layer of latents is expected to be, given the one above it."""
+        priors = []
         for layer, (below, above) in enumerate(pairwise(h[1:]), start=1):
             likelihood = self._distribution("decoders", layer, above)
             if likelihood.event_shape != below.shape[-1:]:
@@ -139,8 +140,45 @@ class HierarchicalVAE(nn.Module):
                     f"decoders[{layer}] returned {likelihood.event_shape[0]} latent variables; wanted "
                     f"{below.shape[-1]}, as encoders[{layer - 1}]"
                 )
-            log_p = log_p + likelihood.log_prob(below)
-        return self.decode(h[1]).log_prob(x), log_q - log_p
+            priors.append(likelihood)
+        return [*priors, self.prior]
+
+    def draw(self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False) -> Draw:
+        r"""What `log_weights` draws, with the two terms of the log-weights apart.
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws, of all layers together.
+            detach_posterior: As in `log_weights`.
+
+        Returns:
+            A `Draw`, whose `latents` are :math:`h_1, \dots, h_L`.
+
+        Raises:
+            ValueError: As `log_weights`.
+
+        Book: chapter 11 (hierarchies).
+
+        Example:
+            >>> from vae_lib.builders import hierarchical_mlp_vae
+            >>> model = hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0)
+            >>> [h.shape for h in model.draw(torch.zeros(5, 64), k=7).latents]
+            [torch.Size([7, 5, 4]), torch.Size([7, 5, 2])]
+        """
+        h, posteriors = self._column(x, k)
+        if detach_posterior:
+            # the layers above were drawn from h itself: these views are the way of the log-weights alone
+            h = [x, *(layer.view_as(layer) for layer in h[1:])]
+            log_q = [
+                log_prob_with_frozen_parameters(encoder, below, above)
+                for encoder, (below, above) in zip(self.encoders, pairwise(h), strict=True)
+            ]
+        else:
+            log_q = [q.log_prob(layer) for q, layer in zip(posteriors, h[1:], strict=True)]
+        log_p = [p.log_prob(layer) for p, layer in zip(self._priors(h), h[1:], strict=True)]
+        return Draw(
+            self.decode(h[1]).log_prob(x), torch.stack(log_q).sum(0) - torch.stack(log_p).sum(0), tuple(h[1:])
+        )
 
     def log_weights(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False
@@ -173,12 +211,15 @@ class HierarchicalVAE(nn.Module):
             >>> model.log_weights(torch.zeros(5, 64), k=7).shape
             torch.Size([7, 5])
         """
-        reconstruction, rate = self._draw(x, k, detach_posterior)
-        return reconstruction - rate
+        return self.draw(x, k, detach_posterior).log_weights
 
     def loss_terms(
-        self, x: Float[Tensor, "*batch pixels"], k: int = 1
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        self,
+        x: Float[Tensor, "*batch pixels"],
+        k: int = 1,
+        analytic_kl: bool | None = None,
+        by_latent: bool = False,
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch_and_latent"]]:
         r"""The two terms of the ELBO, both estimated with the same k draws.
 
         .. math:: \mathbb{E}_q \ln p(x|h_1), \qquad
@@ -188,11 +229,19 @@ class HierarchicalVAE(nn.Module):
         Between layers the KL has no closed form, so the rate is an estimate too, and one of them may
         well be negative.
 
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws that are averaged.
+            analytic_kl: Not True: there is no closed form.
+            by_latent: Whether the rate is given for each latent, (batch, all latents), from the layer
+                next to the data up; its sum over them is the rate. Free bits need it.
+
         Returns:
             The reconstruction and the rate in nats, each (batch,).
 
         Raises:
-            ValueError: As `log_weights`.
+            ValueError: As `log_weights`; if `analytic_kl` is True; or if `by_latent` is True and the
+                latents of a layer are not independent.
 
         Example:
             >>> from vae_lib.builders import hierarchical_mlp_vae
@@ -200,8 +249,20 @@ class HierarchicalVAE(nn.Module):
             >>> [term.shape for term in model.loss_terms(torch.zeros(5, 64))]
             [torch.Size([5]), torch.Size([5])]
         """
-        reconstruction, rate = self._draw(x, k)
-        return reconstruction.mean(0), rate.mean(0)
+        if analytic_kl:
+            raise ValueError(
+                "analytic_kl is True, but between layers of latents the KL has no closed form; wanted "
+                "analytic_kl=False"
+            )
+        if not by_latent:
+            draw = self.draw(x, k)
+            return draw.log_likelihood.mean(0), draw.log_ratio.mean(0)
+        h, posteriors = self._column(x, k)
+        ratios = [
+            one_by_one(q).log_prob(layer) - one_by_one(p).log_prob(layer)
+            for q, p, layer in zip(posteriors, self._priors(h), h[1:], strict=True)
+        ]  # (k, batch, latent of the layer) each
+        return self.decode(h[1]).log_prob(x).mean(0), torch.cat(ratios, -1).mean(0)
 
     def elbo(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1, beta: float | int = 1.0

@@ -11,6 +11,7 @@ from vae_lib import _require
 from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import check_event, check_images
 from vae_lib.models._detach import detached_log_prob, drawn
+from vae_lib.models._draw import Draw, one_by_one
 from vae_lib.models._prior import prior_or_standard_normal
 
 __all__ = ["VAE"]
@@ -153,6 +154,30 @@ class VAE(nn.Module):
             >>> iwae_bound(log_w).shape
             torch.Size([5])
         """
+        return self.draw(x, k, detach_posterior).log_weights
+
+    def draw(self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False) -> Draw:
+        r"""What `log_weights` draws, with the two terms of the log-weights apart.
+
+        Args:
+            x: The examples, (batch, pixels).
+            k: The number of draws for each of them.
+            detach_posterior: As in `log_weights`.
+
+        Returns:
+            A `Draw`.
+
+        Raises:
+            ValueError: As `log_weights`.
+
+        Book: chapter 8 (the loss contract).
+
+        Example:
+            >>> from vae_lib.networks import mlp_vae
+            >>> draw = mlp_vae(pixels=64, latent=2, seed=0).draw(torch.zeros(5, 64), k=7)
+            >>> draw.log_likelihood.shape, draw.log_ratio.shape
+            (torch.Size([7, 5]), torch.Size([7, 5]))
+        """
         check_images(x)
         _require.positive_integer("k", k)
         posterior, prior = self._posterior_and_prior(x)
@@ -161,11 +186,15 @@ class VAE(nn.Module):
             log_q = detached_log_prob(self.encoder, x, posterior, z)
         else:
             z, log_q = drawn(posterior, k)
-        return self.decode(z).log_prob(x) + prior.log_prob(z) - log_q
+        return Draw(self.decode(z).log_prob(x), log_q - prior.log_prob(z), (z,))
 
     def loss_terms(
-        self, x: Float[Tensor, "*batch pixels"], k: int = 1, analytic_kl: bool | None = None
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        self,
+        x: Float[Tensor, "*batch pixels"],
+        k: int = 1,
+        analytic_kl: bool | None = None,
+        by_latent: bool = False,
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch_and_latent"]]:
         r"""The two terms of the ELBO, estimated with k draws from the posterior.
 
         .. math:: \mathbb{E}_{q_\phi(z|x)} \ln p_\theta(x|z), \qquad
@@ -178,12 +207,15 @@ class VAE(nn.Module):
                 :math:`\ln q_\phi(z|x) - \ln p(z)` over the same draws: unbiased too, but
                 noisier, and one estimate may well be negative. None takes the closed form where
                 there is one.
+            by_latent: Whether the rate is given for each latent, (batch, latent); its sum over the
+                latents is the rate. Free bits need it.
 
         Returns:
             The reconstruction and the rate in nats, each (batch,).
 
         Raises:
-            ValueError: As `log_weights`, and if `analytic_kl` is True and the KL has no closed form.
+            ValueError: As `log_weights`; if `analytic_kl` is True and the KL has no closed form; or if
+                `by_latent` is True and the latents are not independent in posterior and prior.
 
         Book: chapter 8 (the loss contract).
 
@@ -197,7 +229,8 @@ class VAE(nn.Module):
         check_images(x)
         _require.positive_integer("k", k)
         posterior, prior = self._posterior_and_prior(x)
-        rate = None if analytic_kl is False else _closed_form(posterior, prior)
+        q, p = (one_by_one(posterior), one_by_one(prior)) if by_latent else (posterior, prior)
+        rate = None if analytic_kl is False else _closed_form(q, p)
         if rate is not None:
             z = posterior.rsample((k,))  # (k, batch, latent)
             return self.decode(z).log_prob(x).mean(0), rate
@@ -206,8 +239,8 @@ class VAE(nn.Module):
                 f"analytic_kl is True, but KL({type(posterior).__name__} || "
                 f"{type(prior).__name__}) has no closed form here; wanted analytic_kl=False"
             )
-        z, log_q = drawn(posterior, k)  # (k, batch, latent), (k, batch)
-        return self.decode(z).log_prob(x).mean(0), (log_q - prior.log_prob(z)).mean(0)
+        z, log_q = drawn(q, k)  # (k, batch, latent), (k, batch)
+        return self.decode(z).log_prob(x).mean(0), (log_q - p.log_prob(z)).mean(0)
 
     def elbo(
         self,

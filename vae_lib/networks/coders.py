@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -25,7 +26,6 @@ class Encoder(nn.Module):
     Book: chapter 8, chapter 11.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp
         >>> from vae_lib.posteriors import FullCovariance
         >>> posterior = FullCovariance(latent=2)
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         return self.posterior.latent
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
-        return self.posterior(self.network(x))
+        return self.posterior(_full(self.network(x)))
 
 
 class GaussianEncoder(Encoder):
@@ -78,7 +78,6 @@ class GaussianEncoder(Encoder):
     Book: chapter 8. Source: Kingma and Welling (2014), appendix C.2.
 
     Example:
-        >>> import torch
         >>> from vae_lib.networks import mlp
         >>> encoder = GaussianEncoder(mlp(64, (32,), 4), latent=2)
         >>> encoder(torch.zeros(5, 64)).mean.shape
@@ -100,7 +99,6 @@ class Decoder(nn.Module):
     Book: chapter 8.
 
     Example:
-        >>> import torch
         >>> from vae_lib.likelihoods import Bernoulli
         >>> from vae_lib.networks import mlp
         >>> decoder = Decoder(mlp(2, (32,), 64), Bernoulli())
@@ -114,4 +112,9 @@ class Decoder(nn.Module):
         self.likelihood = likelihood
 
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
-        return self.likelihood(self.network(z))
+        return self.likelihood(_full(self.network(z)))
+
+
+def _full(output: Tensor) -> Tensor:
+    """Under torch.autocast networks put out bfloat16, which is too coarse for log-densities."""
+    return output.float() if output.dtype == torch.bfloat16 else output

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.likelihoods import Bernoulli, Gaussian
-from vae_lib.models import VAE
+from vae_lib.models import VAE, HierarchicalVAE
 from vae_lib.networks.coders import Decoder
 
 __all__ = ["set_output_bias"]
 
 
 @torch.no_grad()
-def set_output_bias(model: VAE, x: Float[Tensor, "batch pixels"]) -> None:
+def set_output_bias(model: VAE | HierarchicalVAE, x: Float[Tensor, "batch pixels"]) -> None:
     r"""Start the decoder at the mean of the training data.
 
     The bias of the decoder's last layer becomes the parameter whose likelihood has this
@@ -24,7 +24,8 @@ def set_output_bias(model: VAE, x: Float[Tensor, "batch pixels"]) -> None:
     average picture looks like.
 
     Args:
-        model: A VAE made by `mlp_vae`, `conv_vae` or `linear_vae`; it is changed in place.
+        model: A VAE made by `mlp_vae`, `conv_vae`, `linear_vae` or `hierarchical_mlp_vae`; it is changed
+            in place.
         x: The training examples, (batch, pixels).
 
     Raises:
@@ -42,15 +43,16 @@ def set_output_bias(model: VAE, x: Float[Tensor, "batch pixels"]) -> None:
         Parameter containing:
         tensor([-6.9068,  0.0000,  6.9068], requires_grad=True)
     """
-    if not isinstance(model.decoder, Decoder):
-        raise ValueError(f"model has the decoder {type(model.decoder).__name__}; wanted a Decoder")
-    network: Any = model.decoder.network
+    decoder: Any = model.decoders[0] if isinstance(model, HierarchicalVAE) else model.decoder
+    if not isinstance(decoder, Decoder):
+        raise ValueError(f"model has the decoder {type(decoder).__name__}; wanted a Decoder")
+    network: Any = decoder.network
     bias = network[-1].bias
     if len(x) == 0 or x.shape[1] != len(bias):
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, {len(bias)}), not empty")
     _require.finite("x", x)
     mean = x.mean(0).to(bias)
-    likelihood = model.decoder.likelihood
+    likelihood = decoder.likelihood
     if isinstance(likelihood, Bernoulli):
         if x.min() < 0 or x.max() > 1:
             raise ValueError(f"x lies in [{x.min():.6g}, {x.max():.6g}]; wanted it within [0, 1]")

@@ -35,7 +35,9 @@ class Position:
         epoch: Whole epochs done.
         step: Steps done, over all epochs.
         batches: Steps done in the epoch that is under way.
-        totals: The sums of the two terms over the examples of that epoch so far.
+        totals: The sums of the terms over the examples of that epoch so far; empty before the first.
+        start: The terms of the first step of the run, per example.
+        astray: How many steps in a row the loss has been absurd; see `vae_lib.training.tally`.
         order: The state of the generator that draws the order of the examples, at the start of
             that epoch.
         noise: The random states behind the noise; empty between two epochs.
@@ -49,7 +51,9 @@ class Position:
     epoch: int = 0
     step: int = 0
     batches: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    totals: list[float] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
+    astray: int = 0
     order: Tensor | None = None
     noise: dict[str, Tensor] = field(default_factory=dict)
     stopped: bool = False
@@ -174,6 +178,8 @@ def pack(
             "step": position.step,
             "batches": position.batches,
             "totals": position.totals,
+            "start": position.start,
+            "astray": position.astray,
             "stopped": position.stopped,
         },
         "device": next((p.device.type for p in model.parameters()), "cpu"),

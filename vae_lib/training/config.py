@@ -7,6 +7,13 @@ from vae_lib import _require
 
 __all__ = ["TrainConfig"]
 
+_CHOICES = {
+    "objective": ("elbo", "iwae", "dreg"),
+    "optimiser": ("adam", "burda"),
+    "schedule": ("constant", "cosine", "burda"),
+    "precision": ("float32", "bf16"),
+}
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -15,21 +22,43 @@ class TrainConfig:
     Args:
         epochs: The number of passes over the data.
         batch_size: Examples per step. The last batch of an epoch may be shorter.
-        learning_rate: The step size of Adam at the start.
-        schedule: "constant", or "cosine", which lowers the step size to zero along half a cosine
-            over the whole run.
+        learning_rate: The step size at the start.
+        schedule: "constant"; "cosine", which lowers the step size to zero along half a cosine over the
+            whole run; or "burda", eight stages of 1, 3, 9, ..., 2187 parts of the run: see
+            `vae_lib.training.schedules`.
         seed: Seed of the order of the examples and of the noise.
         beta: The weight of the rate in the loss, reconstruction − `beta` · rate.
-        samples: The number of draws from the posterior per example and step.
+        samples: The number of draws from the posterior per example and step, k.
         device: "auto" (a CUDA GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:n".
         threads: How many CPU threads to compute with; None keeps torch's own setting. One is as fast
             for the small networks of this course, far faster where other programs are running, and
             gives the same curve whatever the number of cores.
         progress: Whether to show a progress bar. While the book is built (VAE_BOOK_BUILD=1) there
             is none, because a page cannot move it.
+        objective: What is maximised: "elbo"; "iwae", the importance-weighted bound :math:`L_k` with
+            k = `samples`; or "dreg", the same bound with the doubly reparametrised gradient.
+        analytic_kl: Whether the rate of the ELBO is the KL in closed form, or with False an average
+            over the draws. None takes the closed form where there is one.
+        beta_warmup: Epochs over which the weight of the rate rises along a line from 0 to `beta`.
+        free_bits: The nats that each latent may spend without paying: its rate, averaged over the
+            minibatch, counts at least that much.
+        prune: For "iwae" with many samples: draws whose normalised weight is at most this number
+            are left out of the gradient, which then costs less memory. 0 leaves out nothing.
+        binarise: Whether the data are grey and every step draws zeros and ones from them, grey level =
+            probability. Validation data are drawn once and stay the same.
+        levels: The number of grey levels of data that are whole numbers (uint8): 256, or 2 if they
+            are only 0 and 1. Such data stay bytes and are divided by levels − 1 batch by batch.
+        optimiser: "adam", or "burda", the one behind the published numbers of Burda et al.: see
+            `vae_lib.training.optimisers`.
+        clip_norm: The longest gradient (of the mean loss of a batch) that is followed; a longer one
+            is shortened to it. None lets every gradient pass.
+        precision: "float32", or "bf16" for networks that multiply in bfloat16 while log-weights,
+            losses and parameters stay float32. Quicker on a GPU with large batches; on a CPU without
+            bfloat16 units several times slower.
+        patience: Stop when the validation bound has not risen for so many epochs; None never does.
 
     Raises:
-        ValueError: If a field is out of range; the message names it.
+        ValueError: If a field is out of range or two do not go together; the message names it.
 
     Example:
         >>> TrainConfig(epochs=5, progress=False).batch_size
@@ -38,6 +67,10 @@ class TrainConfig:
         Traceback (most recent call last):
         ...
         ValueError: epochs is 0; wanted an integer of at least 1
+        >>> TrainConfig(objective="iwae", beta=4.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: beta is 4.0, but objective is 'iwae', a bound without a rate of its own; wanted beta 1.0
     """
 
     epochs: int = 100
@@ -50,18 +83,74 @@ class TrainConfig:
     device: str = "auto"
     threads: int | None = 1
     progress: bool = True
+    objective: str = "elbo"
+    analytic_kl: bool | None = None
+    beta_warmup: int = 0
+    free_bits: float = 0.0
+    prune: float = 0.0
+    binarise: bool = False
+    levels: int = 256
+    optimiser: str = "adam"
+    clip_norm: float | None = None
+    precision: str = "float32"
+    patience: int | None = None
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "samples"):
             _require.positive_integer(name, getattr(self, name))
-        if self.threads is not None:
-            _require.positive_integer("threads", self.threads)
+        for name in ("threads", "patience"):
+            if getattr(self, name) is not None:
+                _require.positive_integer(name, getattr(self, name))
         _require.positive_number("learning_rate", self.learning_rate)
-        if not 0 <= self.beta < math.inf:
-            raise ValueError(f"beta is {self.beta!r}; wanted a finite number of at least 0")
+        if self.clip_norm is not None:
+            _require.positive_number("clip_norm", self.clip_norm)
+        for name in ("beta", "free_bits"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted a finite number of at least 0")
+        if (
+            isinstance(self.beta_warmup, bool)
+            or not isinstance(self.beta_warmup, int)
+            or self.beta_warmup < 0
+        ):
+            raise ValueError(f"beta_warmup is {self.beta_warmup!r}; wanted a number of epochs, at least 0")
+        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or not 2 <= self.levels <= 256:
+            raise ValueError(f"levels is {self.levels!r}; wanted an integer from 2 to 256")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed!r}; wanted an integer from 0 to 2**63 - 1")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule is {self.schedule!r}; wanted 'constant' or 'cosine'")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                wanted = ", ".join(repr(choice) for choice in choices)
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {wanted}")
         if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
             raise ValueError(f"device is {self.device!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse settings that say nothing, or the opposite of each other."""
+        if self.objective != "elbo":
+            # the importance-weighted bound is a function of the log-weights alone
+            for name, neutral in (
+                ("beta", 1.0),
+                ("beta_warmup", 0),
+                ("free_bits", 0.0),
+                ("analytic_kl", None),
+            ):
+                value = getattr(self, name)
+                if value != neutral and not (name == "analytic_kl" and value is False):
+                    raise ValueError(
+                        f"{name} is {value!r}, but objective is {self.objective!r}, a bound without a rate "
+                        f"of its own; wanted {name} {neutral!r}"
+                    )
+        if not 0 <= self.prune < 1:
+            raise ValueError(f"prune is {self.prune!r}; wanted a weight from 0 to below 1")
+        if self.prune > 0 and self.objective != "iwae":
+            raise ValueError(f"prune is {self.prune!r}, but objective is {self.objective!r}; wanted 'iwae'")
+        if self.prune * self.samples >= 1:
+            raise ValueError(
+                f"prune is {self.prune!r}; wanted less than 1 / samples = {1 / self.samples:.4g}, the weight "
+                f"of each of {self.samples} equal draws"
+            )
+        if self.beta_warmup > self.epochs:
+            raise ValueError(
+                f"beta_warmup is {self.beta_warmup}; wanted at most epochs, which is {self.epochs}"
+            )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 __all__ = ["CheckpointError", "read", "write", "write_atomically"]
 
-FORMAT = 1
+FORMAT = 2
 _DOCUMENT = "vae_lib"  # the one entry of the metadata: with two, their order would differ between runs
 _DIGEST = "sha256"  # 32 bytes among the tensors, over the file in which they are zero
 

@@ -14,8 +14,8 @@ from vae_lib.training import container
 from vae_lib.training.checkpoints import Checkpoint, Position, pack, read_checkpoint
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
+from vae_lib.training.diverged import TrainingDiverged, refuse_broken_parameters
 from vae_lib.training.history import CURVES, History
-from vae_lib.training.objectives import TrainingDiverged, refuse_broken_parameters
 from vae_lib.training.optimisers import Adam
 
 __all__ = ["Keeper"]
@@ -27,10 +27,9 @@ _FREE = ("device", "threads", "progress")
 class Keeper:
     """Keeps `last.safetensors`, `best.safetensors` and `history.jsonl` of one run in a folder.
 
-    The best epoch is the one with the highest validation ELBO (for a model without a bound, the
-    highest validation reconstruction); without validation data there is no best. It is copied in
-    memory when it happens and written before the next `last`, so that `last` never knows of a best
-    epoch that is not on the disk.
+    The best epoch is the one with the highest validation bound (`History.scores`); without
+    validation data there is no best. It is copied in memory when it happens and written before the
+    next `last`, so that `last` never knows of a best epoch that is not on the disk.
 
     Args:
         folder: Where; it is made if it is not there.
@@ -98,7 +97,9 @@ class Keeper:
         return time.monotonic() - self._saved_at >= self.save_every
 
     def save(self, history: History, position: Position) -> None:
-        """Write the best epoch that waits, then the last state."""
+        """Write the best epoch that waits, then the last state; nothing while the loss is absurd."""
+        if position.astray:
+            return  # the checkpoint from before is the last good one
         refuse_broken_parameters(self.model, position.step)
         self.flush()
         container.write(self.last, *pack(self.model, history=history, position=position, **self.parts))
@@ -131,8 +132,7 @@ class Keeper:
                 file.write(_line(history, len(history), history.seconds))
         except OSError as error:
             raise CheckpointError(f"{self.lines} could not be written: {error.strerror or error}") from error
-        scores = _scores(history)
-        if scores and all(scores[-1] > earlier for earlier in scores[:-1]):
+        if history.best_epoch() == len(history):
             tensors, document = pack(self.model, history=history, position=position, **self.parts)
             self._waiting = ({name: t.detach().clone() for name, t in tensors.items()}, document)
 
@@ -152,10 +152,3 @@ def _line(history: History, epoch: int, seconds: float) -> str:
     values = {name: getattr(history, name)[epoch - 1 : epoch] for name in CURVES}
     numbers = {name: v[0] if v and math.isfinite(v[0]) else None for name, v in values.items()}
     return json.dumps({"epoch": epoch, **numbers, "seconds": round(seconds, 3)}) + "\n"
-
-
-def _scores(history: History) -> list[float]:
-    """What the epochs are ranked by; empty without validation data."""
-    if any(math.isnan(value) for value in history.validation_elbo):
-        return history.validation_reconstruction
-    return history.validation_elbo

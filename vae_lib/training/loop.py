@@ -4,38 +4,43 @@ The loop is plain on purpose and fast all the same: the data lie on the device a
 batch is one `index_select`, and Adam is one fused call.
 """
 
-import math
 import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vae_lib import _require
-from vae_lib.bounds import beta_elbo
+from vae_lib.training import schedules
 from vae_lib.training.checkpoints import Position, fingerprint, restore
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
+from vae_lib.training.diverged import refuse_broken_sums
 from vae_lib.training.history import History
 from vae_lib.training.keeper import Keeper
-from vae_lib.training.objectives import loss_terms
-from vae_lib.training.optimisers import Adam
-from vae_lib.training.schedules import learning_rate
+from vae_lib.training.objectives import make_objective, terms
+from vae_lib.training.optimisers import make_optimiser
+from vae_lib.training.resident import Resident
+from vae_lib.training.steps import Step, make_step
 from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
+from vae_lib.training.tally import Tally
+from vae_lib.training.watched import check_values, unwatched
 
 __all__ = ["fit"]
+
+_ROWS = 1024  # draws that are scored together in a validation, unless the batches are larger
 
 
 def fit(
     model: nn.Module,
-    data: Float[Tensor, "n pixels"],
+    data: Float[Tensor, "n pixels"] | UInt8[Tensor, "n pixels"],
     config: TrainConfig | None = None,
-    validation: Float[Tensor, "m pixels"] | None = None,
+    validation: Float[Tensor, "m pixels"] | UInt8[Tensor, "m pixels"] | None = None,
     on_epoch: Callable[[History], bool | None] | None = None,
     *,
     checkpoint: str | Path | None = None,
@@ -43,13 +48,15 @@ def fit(
     save_every: float | int = 30.0,
     notes: dict | None = None,
 ) -> History:
-    r"""Train `model` in place by stochastic gradient ascent on the ELBO.
+    r"""Train `model` in place by stochastic gradient ascent on a bound of ln p(x).
 
-    Each step draws a batch :math:`B` without replacement and lowers, with Adam,
+    Each step draws a batch :math:`B` without replacement and lowers
 
     .. math:: -\frac{1}{|B|} \sum_{x \in B} \left[ \text{reconstruction}(x)
               - \beta \, \text{rate}(x) \right]
+              \qquad\text{or}\qquad -\frac{1}{|B|} \sum_{x \in B} \mathcal{L}_k(x),
 
+    as `config.objective` says; see `vae_lib.training.objectives`.
     The sums over pixels and latents are inside; only examples are averaged. Epoch means weight
     every example the same, also those of a short last batch.
 
@@ -59,16 +66,19 @@ def fit(
     eval mode.
 
     With `checkpoint` the run keeps three files in that folder: `last.safetensors` (where it stands),
-    `best.safetensors` (its epoch with the highest validation ELBO) and `history.jsonl`. A run that
+    `best.safetensors` (its epoch with the highest validation bound) and `history.jsonl`. A run that
     was killed, at whatever moment, goes on with `resume=True` and on the CPU ends with the same
     weights and the same curves, bit for bit, as if nothing had happened.
 
     Args:
         model: A `VAE`, or any module with `loss_terms(x, k=...)` that returns two tensors (batch,).
-        data: The training examples, floats (n, pixels), in the precision of the model. They are
-            moved to the device once.
+        data: The training examples (n, pixels): floats in the precision of the model, or bytes (uint8),
+            which stay bytes. They are moved to the device once, and their values are looked at once, by
+            the likelihood of the model, before the first step. Grey ones are drawn anew in every step
+            if `config.binarise` says so.
         config: The settings; by default `TrainConfig()`.
-        validation: Examples (m, pixels) to score after every epoch, always with the same noise.
+        validation: Examples (m, pixels) to score after every epoch, always with the same noise; grey ones
+            are drawn once.
         on_epoch: Called after each epoch with the `History` so far, the model in eval mode.
             Meanwhile the model is on the training device. Training stops early if the call returns
             True.
@@ -83,12 +93,13 @@ def fit(
         The `History` of the run, also of its part before the checkpoint.
 
     Raises:
-        ValueError: If the data are empty, not finite, or not a float matrix; if the model has no
-            parameters or its terms are not one value per example; or if the device is not there.
+        ValueError: If the data are empty, not finite, or no matrix, or hold a pixel that the likelihood
+            refuses; if the model has no parameters, its terms are not one value per example, or it
+            cannot be trained as `config` says; or if the device is not there.
         CheckpointError: If a checkpoint cannot be written (the one before stays as it is), if the
             folder holds one and `resume` is False, or if it belongs to another run.
-        TrainingDiverged: If a term of the loss or a parameter is not finite. The message names the
-            last good checkpoint.
+        TrainingDiverged: If a term of the loss or a parameter is not finite, or the loss is absurd and
+            stays so (see `vae_lib.training.tally`). The message names the last good checkpoint.
 
     Book: chapter 8 (training), chapter 12 (checkpoints). Source: Kingma and Ba (2015) for Adam.
 
@@ -102,47 +113,47 @@ def fit(
     """
     config = config or TrainConfig()
     device = find_device(config.device)
-    _check_data(data, "data")
-    if validation is not None:
-        _check_data(validation, "validation")
-        if validation.shape[1] != data.shape[1]:
-            raise ValueError(
-                f"validation has {validation.shape[1]} columns; wanted {data.shape[1]}, as in data"
-            )
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    examples = Resident(data, config, device, dtype)
+    held_out = None if validation is None else Resident(validation, config, device, dtype, "validation")
+    _check_companions(examples, held_out, config)
     keeper = None if checkpoint is None else Keeper(checkpoint, save_every)
     if keeper is None and resume:
         raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
-    prints = {}
-    if keeper is not None:
-        prints["training"] = fingerprint(data)
-        if validation is not None:
-            prints["validation"] = fingerprint(validation)
-    data = data.to(device)
-    validation = None if validation is None else validation.to(device)
 
     history, position = History(config), Position()
     position.order = torch.Generator().manual_seed(config.seed).get_state()
     with at_work(model, device), threads(config.threads):
-        optimiser = Adam(model.named_parameters())
+        optimiser = make_optimiser(config.optimiser, model.named_parameters())
+        step = make_step(model, examples, config, optimiser)
+        check_values(model, examples, "data")
+        if held_out is not None:
+            check_values(model, held_out, "validation")
+            held_out = held_out.drawn_once()
         if keeper is not None:
+            prints = {"training": fingerprint(data)}
+            if validation is not None:
+                prints["validation"] = fingerprint(validation)
             keeper.begin(model=model, config=config, optimiser=optimiser, data=prints, notes=notes)
             history, position = _start(keeper, resume, device, history, position)
         epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
         hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1"
         progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
+        has_elbo = getattr(model, "has_elbo", True)
         with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
             for _ in bar:
                 start = time.perf_counter()
-                means = _train_epoch(model, data, config, optimiser, position, keeper, history)
-                _record(history, model, means, prefix="")
-                if validation is not None:
-                    means = _evaluate(model, validation, config, position.step)
-                    _record(history, model, means, prefix="validation_")
+                with unwatched(model):
+                    history.record("", _train_epoch(step, position, keeper, history), has_elbo)
+                    if held_out is not None:
+                        means = _evaluate(model, held_out, config, position.step)
+                        history.record("validation_", means, has_elbo)
                 history.seconds += time.perf_counter() - start
                 bar.set_postfix(_postfix(history), refresh=False)
                 if keeper is not None:
                     keeper.epoch_ended(history, position)
                 position.stopped = on_epoch is not None and bool(on_epoch(history))
+                position.stopped = position.stopped or _has_waited_enough(history)
                 if keeper is not None and keeper.is_due():
                     keeper.save(history, position)
                 if position.stopped:
@@ -152,43 +163,36 @@ def fit(
     return history
 
 
-def _train_epoch(
-    model: nn.Module,
-    data: Tensor,
-    config: TrainConfig,
-    optimiser: Adam,
-    position: Position,
-    keeper: Keeper | None,
-    history: History,
-) -> list[float]:
-    """One pass over the data, or the rest of one; the means of the two terms."""
-    device = data.device
+def _train_epoch(step: Step, position: Position, keeper: Keeper | None, history: History) -> dict[str, float]:
+    """One pass over the data, or the rest of one; the means of the terms."""
+    model, data, config = step.model, step.data, step.config
+    device = data.data.device
     generator = torch.Generator()
     assert position.order is not None  # fit has drawn it, or the checkpoint holds it
     generator.set_state(position.order)
     order = torch.randperm(len(data), generator=generator).to(device)
     noise_seed = int(torch.randint(2**62, (), generator=generator))
     batches = order.split(config.batch_size)
+    tally = Tally(config, position, data.pixels, device)
     model.train()
     with noise(device, noise_seed, position.noise):
         for rows in batches[position.batches :]:
-            x = data.index_select(0, rows)
-            reconstruction, rate, sums = loss_terms(model, x, config.samples, position.step)
-            loss = -beta_elbo(reconstruction, rate, config.beta).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step(learning_rate(config, position.step, len(batches)))
-            position.totals = [total + new for total, new in zip(position.totals, sums, strict=True)]
+            learning_rate = schedules.learning_rate(config, position.step, len(batches))
+            beta = schedules.beta(config, position.step, len(batches))
+            sums = step(rows, learning_rate=learning_rate, beta=beta, number=position.step)
+            tally.add(sums, len(rows), beta)
             position.step += 1
             position.batches += 1
             if keeper is not None and keeper.is_due():
+                tally.settle()
                 position.noise = noise_state(device)
                 keeper.save(history, position)
-    optimiser.zero_grad()
+        tally.settle()
+    step.optimiser.zero_grad()
     model.eval()
-    means = [total / len(data) for total in position.totals]
+    means = {name: total / len(data) for name, total in zip(terms(config), position.totals, strict=True)}
     position.epoch += 1
-    position.batches, position.totals, position.noise = 0, [0.0, 0.0], {}
+    position.batches, position.totals, position.noise = 0, [], {}
     position.order = generator.get_state()
     return means
 
@@ -213,40 +217,37 @@ def _start(
     return earlier.history, earlier.position
 
 
-def _check_data(data: Tensor, name: str) -> None:
-    if not isinstance(data, Tensor):
+def _check_companions(data: Resident, validation: Resident | None, config: TrainConfig) -> None:
+    if validation is None and config.patience is not None:
         raise ValueError(
-            f"{name} is of type {type(data).__name__}; wanted a tensor (n, pixels), such as "
-            "load('digits').binarized()"
+            f"patience is {config.patience}, but there are no validation data to watch; wanted some"
         )
-    if data.ndim != 2 or len(data) == 0 or not data.is_floating_point():
-        raise ValueError(
-            f"{name} has shape {tuple(data.shape)} and dtype {data.dtype}; wanted (n, pixels), "
-            "not empty, of floating-point numbers"
-        )
-    _require.finite(name, data)
+    if validation is not None and validation.pixels != data.pixels:
+        raise ValueError(f"validation has {validation.pixels} columns; wanted {data.pixels}, as in data")
 
 
 @torch.no_grad()
-def _evaluate(model: nn.Module, data: Tensor, config: TrainConfig, step: int) -> list[float]:
-    """The means of the two terms over `data`, with the same noise every time."""
-    totals = [0.0, 0.0]
-    with noise(data.device, config.seed):
-        for x in data.split(max(config.batch_size, 1024)):
-            _, _, sums = loss_terms(model, x, config.samples, step)
+def _evaluate(model: nn.Module, data: Resident, config: TrainConfig, step: int) -> dict[str, float]:
+    """The means of the terms over `data`, with the same noise every time."""
+    objective = make_objective(model, replace(config, prune=0.0))
+    totals = [0.0] * len(terms(config))
+    device = data.data.device
+    with noise(device, config.seed):
+        size = max(config.batch_size, _ROWS // config.samples)
+        for rows in torch.arange(len(data), device=device).split(size):
+            sums = objective(data.batch(rows), config.beta)[1].tolist()
+            refuse_broken_sums(config, sums, step)
             totals = [total + new for total, new in zip(totals, sums, strict=True)]
-    return [total / len(data) for total in totals]
+    return {name: total / len(data) for name, total in zip(terms(config), totals, strict=True)}
 
 
-def _record(history: History, model: nn.Module, means: list[float], prefix: str) -> None:
-    reconstruction, rate = means
-    elbo = reconstruction - rate if getattr(model, "has_elbo", True) else math.nan
-    getattr(history, prefix + "elbo").append(elbo)
-    getattr(history, prefix + "reconstruction").append(reconstruction)
-    getattr(history, prefix + "rate").append(rate)
+def _has_waited_enough(history: History) -> bool:
+    """Whether the best epoch lies `patience` epochs back."""
+    patience, best = history.config.patience, history.best_epoch()
+    return patience is not None and best is not None and len(history) - best >= patience
 
 
 def _postfix(history: History) -> dict[str, str]:
     latest = history.latest()
-    shown = ("elbo", "validation_elbo", "reconstruction", "rate")
+    shown = ("bound", "validation_bound", "elbo", "validation_elbo", "reconstruction", "rate")
     return {name.replace("_", " "): f"{latest[name]:.2f}" for name in shown if name in latest}
