@@ -201,7 +201,7 @@ def test_chunks_change_nothing(dtype):
 def watched(model):
     """The codes that the decoder sees, call by call."""
     seen = []
-    model.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    model.decoder.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     return seen
 
 
@@ -224,7 +224,7 @@ def test_a_large_k_needs_no_more_memory_than_a_small_one():
         seen = watched(model)
         log_likelihood(model, coins(3, 4), k=k)
         assert max(z.numel() for z in seen) <= 50 * 3
-        model.decoder._forward_pre_hooks.clear()
+        model.decoder.network._forward_pre_hooks.clear()
 
 
 def test_more_samples_go_on_where_fewer_stopped():
