@@ -15,7 +15,7 @@ from vae_lib.data import binarize
 from vae_lib.training import TrainConfig, fit
 from vae_lib.training.optimisers import Adam
 
-__all__ = ["BareLoop", "Fit", "PlainTorchLoop", "Unavailable"]
+__all__ = ["BareLoop", "Fit", "PlainTorchLoop", "PrunedFit", "Unavailable"]
 
 FOREVER = 10**6
 
@@ -65,6 +65,13 @@ class CompiledFit(Fit):
 
     def __init__(self, workload: Workload, grey: Tensor, device: str = "cpu"):
         super().__init__(workload, grey, device, compile=True)
+
+
+class PrunedFit(Fit):
+    name = "ours: fit, prune=1e-6"
+
+    def __init__(self, workload: Workload, grey: Tensor, device: str = "cpu"):
+        super().__init__(workload, grey, device, prune=1e-6)
 
 
 class BareLoop(Contestant):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.floor import Floor
-from benchmarks.ours import BareLoop, CompiledFit, Fit, PlainTorchLoop, Unavailable
+from benchmarks.ours import BareLoop, CompiledFit, Fit, PlainTorchLoop, PrunedFit, Unavailable
 from benchmarks.peers.examples import ExamplesLoop, ReplicatingLoop
 from benchmarks.peers.lightning_module import LightningTensors, LightningToTensor
 from benchmarks.peers.pyro_svi import PyroSVI
@@ -20,10 +20,10 @@ from benchmarks.workloads import WORKLOADS, Workload, bound, mnist, synthetic
 __all__ = ["GOALS", "assembled", "bounds", "measure", "reports"]
 
 OURS = (Fit, CompiledFit, BareLoop, PlainTorchLoop)
-PEERS = {
+OTHERS = {
     "W1": (PythaeTrainer, PyroSVI, ExamplesLoop, LightningToTensor, LightningTensors),
     "W2 k=1": (PythaeTrainer, PyroSVI, ReplicatingLoop),
-    "W2 k=50": (PythaeTrainer, PyroSVI, ReplicatingLoop),
+    "W2 k=50": (PrunedFit, PythaeTrainer, PyroSVI, ReplicatingLoop),
     "W3": (PythaeTrainer, PyroSVI, ExamplesLoop),
 }
 FIT, COMPILED, BARE = Fit.name, CompiledFit.name, BareLoop.name
@@ -76,7 +76,7 @@ def measure(workload: Workload, images: Tensor, rounds: int, tiny: bool = False)
     """All contestants of a workload, in turns."""
     torch.manual_seed(0)
     ours = [kind for kind in OURS if not (tiny and kind is CompiledFit)]  # it takes long to compile
-    contestants, absent = assembled((*ours, *PEERS[workload.name]), workload, images)
+    contestants, absent = assembled((*ours, *OTHERS[workload.name]), workload, images)
     floor = Floor(workload)
     try:
         rates = take_turns([*contestants, floor], rounds)
@@ -92,7 +92,7 @@ def measure(workload: Workload, images: Tensor, rounds: int, tiny: bool = False)
         absent=absent,
         checks=bounds(workload, contestants, images, tolerance=TINY_TOLERANCE if tiny else TOLERANCE),
         goals=GOALS[workload.name],
-        notes=_what_differs(workload),
+        notes=[f"bound after: nats, on training images, after the same {workload.steps} steps per round"],
     )
 
 
@@ -113,10 +113,3 @@ def bounds(
         name: f"{value:.2f} DIFFERS" if abs(value - wanted) > tolerance * abs(wanted) else f"{value:.2f}"
         for name, value in found.items()
     }
-
-
-def _what_differs(workload: Workload) -> list[str]:
-    notes = [f"bound after: nats, on training images, after the same {workload.steps} steps per round"]
-    if workload.samples > 1:
-        notes.append("row pruning is measured elsewhere; no contestant uses it here")
-    return notes
