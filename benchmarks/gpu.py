@@ -20,7 +20,7 @@ from benchmarks.floor import Floor
 from benchmarks.ours import CompiledFit, Fit
 from benchmarks.peers.pythae_trainer import PythaeTrainer
 from benchmarks.rounds import Contestant, Goal, Report, Spread, take_turns
-from benchmarks.training import assembled, bounds
+from benchmarks.training import TOLERANCE, assembled, bounds
 from benchmarks.workloads import WORKLOADS, Workload, mnist, synthetic
 from vae_lib.evaluation import log_likelihood
 
@@ -206,7 +206,7 @@ def training(workload: Workload, grey: Tensor, rounds: int, device: str, peak: P
         rates=rates,
         check="bound after",
         absent=absent,
-        checks=bounds(workload, contestants, grey, PythaeTrainer.name, 1.0 if device == "cpu" else 0.03),
+        checks=bounds(workload, contestants, grey, PythaeTrainer.name, 1.0 if device == "cpu" else TOLERANCE),
         goals=GOALS[workload.name],
         notes=notes,
     )

@@ -41,8 +41,9 @@ GOALS = {
     "W2 k=50": (Goal(FIT, 1.65, PYTHAE), Goal(COMPILED, 2.0, PYTHAE)),
     "W3": (Goal(FIT, 1.4, PYTHAE), Goal(FIT, 0.97, BARE)),
 }
-# after the same number of steps from the same weights, trained weights may differ by their luck only
-TOLERANCE, TINY_TOLERANCE = 0.03, 0.2
+# after the same number of steps from the same weights, trained weights may differ by their luck only, and
+# by the noise of the gradient: some take the KL in closed form, others from the draws
+TOLERANCE, TINY_TOLERANCE = 0.05, 0.2
 
 
 def reports(rounds: int, tiny: bool, only: Sequence[str] = ()) -> Iterable[Report]:
