@@ -32,12 +32,12 @@ MEMORY = """
 from vae_lib.evaluation import log_likelihood
 from vae_lib.networks import mlp_vae
 model = mlp_vae(784, 20, (400,), activation=torch.nn.ReLU, seed=0)
-x = (torch.arange(6400 * 784) % 3 == 0).float().view(-1, 784)
+x = (torch.arange(25_600 * 784) % 3 == 0).float().view(-1, 784)
 def call(size):
     images, k = size
     log_likelihood(model, x[:images], k)
 """
-SIZES = [(64, 100), (64, 1000), (64, 20_000), (640, 1000), (6400, 100)]  # images, samples
+SIZES = [(64, 100), (64, 1000), (64, 20_000), (640, 1000), (25_600, 20)]  # images, samples
 
 
 class Estimator(Contestant):
