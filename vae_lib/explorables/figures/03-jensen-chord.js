@@ -8,7 +8,7 @@
   const HIGHEST = 6;
 
   const CURVES = {
-    log: { f: Math.log, text: "ln t", inner: "ln", range: [-3.4, 2.3], sign: "≥", bend: "concave" },
+    log: { f: Math.log, text: "ln t", inner: "ln", range: [-3.3, 2.2], sign: "≥", bend: "concave" },
     sqrt: { f: Math.sqrt, text: "√t", inner: "√", range: [-0.2, 2.9], sign: "≥", bend: "concave" },
     line: { f: (t) => t / 2, text: "t/2", inner: "½", range: [-0.2, 3.4], sign: "=", bend: "straight" },
     square: { f: (t) => (t * t) / 6, text: "t²/6", inner: "f", range: [-0.4, 6.8], sign: "≤", bend: "convex" },
@@ -35,7 +35,7 @@
 
   VaeFigures.add("jensen-chord", { jensenChances, jensenSides }, function (figure) {
     const { state } = figure;
-    const panel = figure.panel({ height: (width) => Math.min(360, Math.max(270, 0.62 * width)),
+    const panel = figure.panel({ height: (width) => Math.min(380, Math.max(300, 0.8 * width)),
       title: "The curve f, the values of X on it, and the mean of them",
       margin: { top: 10, bottom: 36, left: 40, right: 8 } });
     const readouts = {
@@ -46,7 +46,7 @@
     };
     const verdict = html("output", { class: "vae-small", "aria-live": "off" });
     const places = [1, 2, 3];
-    const start = { values: [1, 4, 2.5], weights: [0.5, 0.5, 0] };
+    const start = { values: [1, 4, 0.3], weights: [0.5, 0.5, 0] };
     const choice = figure.choice("f", { text: "f(t) =", value: "log",
       options: Object.entries(CURVES).map(([name, { text }]) => [name, text]) });
     const values = places.map((i) => figure.slider(`x${i}`, { text: `value ${i}`, min: LOWEST, max: HIGHEST,
@@ -84,7 +84,7 @@
             readouts.mean.node, readouts.fOfMean.node, readouts.meanOfF.node, readouts.gap.node),
           html("p", {}, verdict)),
         html("div", {}, sets("What X can be", ...values),
-          sets("How often (the weights are scaled to sum to one)", ...weights),
+          sets("How often (scaled to sum to one)", ...weights),
           html("div", { class: "vae-buttons" },
             figure.button("Counter-example to line 47",
               { f: "log", x1: 1, x2: 4, q1: 0.5, q2: 0.5, q3: 0 }),
@@ -123,16 +123,17 @@
           x: Math.min(panel.X(xs[i - 1]) + 8, panel.right - 30), y: panel.Y(f(xs[i - 1])) + 20 } : false,
         `${Math.round(100 * share)} %`);
       }
-      panel.mark("mean", "rect", "vae-handle vae-elbo", { x: centre - 6, y: height - 6, width: 12, height: 12, rx: 2 });
+      panel.mark("mean", "rect", "vae-handle vae-elbo", { x: centre - 5, y: height - 5, width: 10, height: 10, rx: 2 });
 
-      const above = sign === "≤" ? 18 : -8;
-      panel.text("line text", "vae-halo vae-strong", panel.right, line + above,
-        `${inner === "f" ? "f(E X)" : `${inner} E X`} = ${label(sides.fOfMean)}`, "end");
-      const left = centre > panel.left + 130;
-      panel.text("mean text", "vae-halo vae-elbo", centre + (left ? -12 : 12), height + (sign === "≤" ? -10 : 20),
-        `${inner === "f" ? "E f(X)" : `E ${inner} X`} = ${label(sides.meanOfF)}`, left ? "end" : "start");
-      panel.text("axis text", "vae-halo", panel.X(5.9), panel.Y(f(5.9)) + (sign === "≤" ? -2 : 20),
-        CURVES[current.f].text, "end");
+      const named = (order) => (inner === "f" ? order : order.replace("f", inner).replace(/[()]/g, " ").trim());
+      // to the left of the mean the curve runs below the line, so there is room above it
+      panel.text("line text", "vae-halo vae-strong", panel.left + 6, line - 8,
+        `${named("f(E X)")} = ${label(sides.fOfMean)}`);
+      const left = centre > panel.left + (sign === "≤" ? 230 : 130);
+      panel.text("mean text", "vae-halo vae-elbo", centre + (left ? -12 : 12),
+        height + (sign === "≤" ? -10 : 20), `${named("E f(X)")} = ${label(sides.meanOfF)}`, left ? "end" : "start");
+      const [at, across, down] = current.f === "log" ? [0.45, 10, 8] : [5.2, 0, 24];
+      panel.text("curve text", "vae-halo", panel.X(at) + across, panel.Y(f(at)) + down, CURVES[current.f].text);
 
       readouts.mean.set(sides.mean);
       readouts.fOfMean.set(sides.fOfMean);
