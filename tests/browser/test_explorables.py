@@ -22,11 +22,17 @@ html {{ color-scheme: light; background: #fff; color: #222832; }}
 html[data-theme="dark"] {{ color-scheme: dark; background: #14181e; color: #ced6dd; }}
 body {{ font-family: sans-serif; margin: 12px auto; max-width: 740px; padding: 0 8px; }}
 </style></head><body><main><h1>One figure</h1>{links}{figure}</main></body></html>"""
-PADS = {"two-kls": ".vae-pad", "bound-and-gap": ".vae-pad", "latent-atlas": ".vae-panel.vae-pad"}
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+PADS = {
+    "two-kls": ".vae-pad",
+    "bound-and-gap": ".vae-pad",
+    "jensen-chord": ".vae-pad",
+    "latent-atlas": ".vae-panel.vae-pad",
+}
+KINDS = ["two-kls", "bound-and-gap", "jensen-chord", "latent-atlas", "interpolation", "retrained", "predict"]
 LINKS = {
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
+    "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -43,6 +49,7 @@ def addresses(tmp_path_factory) -> dict[str, str]:
     figures = {
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
+        "jensen-chord": explorables.jensen_chord(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
         "retrained": explorables.retrained(train.binarized()[:200], betas=(1, 4), epochs=2),
@@ -234,6 +241,23 @@ def test_the_notes_line_66(visit):
         assert readouts(tab)["ELBO"] == pytest.approx(-2.62, abs=0.01)
         tab.get_by_role("button", name="q := prior").click()
         assert (state(tab)["m"], state(tab)["v"]) == (0, 1)
+
+
+def test_the_chord_stays_below_a_concave_curve(visit):
+    with visit("jensen-chord") as tab:
+        assert readouts(tab)["E f(X)"] == pytest.approx(0.693, abs=1e-3)
+        assert readouts(tab)["f(E X)"] == pytest.approx(0.916, abs=1e-3)
+        tab.get_by_label("t²/6").check()
+        values = readouts(tab)
+        assert values["f(E X)"] < values["E f(X)"]
+        tab.get_by_role("button", name="All at the mean").click()
+        assert readouts(tab)["f(E X) − E f(X)"] == 0
+        tab.get_by_role("button", name="Counter-example to line 47").click()
+        assert (state(tab)["f"], state(tab)["x2"]) == ("log", 4)
+        line = tab.locator(".vae-evidence")
+        assert float(line.get_attribute("x1")) == 0
+        width = tab.locator(".vae-panel", has=line).bounding_box()["width"]
+        assert float(line.get_attribute("x2")) == pytest.approx(width, abs=1)
 
 
 def test_best_q_buttons(visit):

@@ -40,6 +40,7 @@ def shown(model, images):
     return {
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
+        "jensen-chord": explorables.jensen_chord(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
         "retrained": explorables.retrained(images, betas=(1, 4), epochs=1),
@@ -55,7 +56,7 @@ def quick_poster(monkeypatch):
     monkeypatch.setattr(_posters, "latent_atlas", lambda *args: b"")
 
 
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+KINDS = ["two-kls", "bound-and-gap", "jensen-chord", "latent-atlas", "interpolation", "retrained", "predict"]
 
 
 class Elements(HTMLParser):
