@@ -283,3 +283,12 @@ def test_strips_keep_every_pixel(images):
     assert sheet.shape == (17, 26)
     assert (sheet[9:17, 18:26] == 255 * images[5].reshape(8, 8).numpy()).all()
     assert (sheet[:, 8] == 128).all()
+
+
+def test_the_simple_form_says_and_shows_less():
+    full, simple = explorables.bound_and_gap(), explorables.bound_and_gap(simple=True)
+    assert (full.spec, simple.spec) == ({}, {"simple": True})
+    assert "IWAE" in full.alt
+    assert "IWAE" not in simple.alt
+    assert "EUBO" not in simple.alt
+    assert simple.poster != full.poster
