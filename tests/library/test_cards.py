@@ -28,16 +28,10 @@ from vae_lib.evaluation import log_likelihood
 from vae_lib.networks import mlp_vae
 from vae_lib.training import CheckpointError, TrainConfig, fit, load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAIN = ["train", "--epochs", "3", "--latent", "2", "--hidden", "8", "--device", "cpu"]
 EXAMPLES, SAMPLES = 70, 120  # more than the 64 that share a stream of noise
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

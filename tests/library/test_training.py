@@ -17,18 +17,11 @@ from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae, set_out
 from vae_lib.training import History, TrainConfig, TrainingDiverged, fit
 from vae_lib.training.optimisers import Adam
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def config(**changes):
     return TrainConfig(**{"epochs": 3, "batch_size": 32, "progress": False, "device": "cpu"} | changes)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Two threads on two busy cores wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ def iwae_bound(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
 
 
 def beta_elbo(
-    reconstruction: Float[Tensor, "*batch"], rate: Float[Tensor, "*batch"], beta: float | int
+    reconstruction: Float[Tensor, "*batch"],
+    rate: Float[Tensor, "*batch"],
+    beta: float | int | Float[Tensor, ""],
 ) -> Float[Tensor, "*batch"]:
     r"""The ELBO with another price on the rate.
 
@@ -83,7 +85,7 @@ def beta_elbo(
     Args:
         reconstruction: (batch,), ln p(x|z) averaged over z from the encoder, nats.
         rate: (batch,), KL(q(z|x) ‖ p(z)) or an unbiased estimate of it, nats.
-        beta: the weight of the rate, at least 0.
+        beta: the weight of the rate, at least 0; a tensor of no dimension is used as it is.
 
     Returns:
         (batch,), nats.
@@ -105,7 +107,8 @@ def beta_elbo(
     _require.floating("rate", rate)
     wanted = tuple(reconstruction.shape)
     _require.shape("rate", rate, wanted, f"the shape of reconstruction, {wanted}")
-    _check.number("beta", beta, lowest=0.0)
+    if not isinstance(beta, Tensor):  # to look into a tensor, a GPU would have to be waited for
+        _require.number_within("beta", beta, lowest=0.0)
     return reconstruction - beta * rate
 
 
@@ -159,5 +162,5 @@ def free_bits(kl: Float[Tensor, "batch groups"], floor: float | int) -> Float[Te
     _require.shape("kl", kl, (None, None), "(batch, groups)")
     if kl.shape[0] == 0:
         raise ValueError(f"kl has shape {tuple(kl.shape)}; wanted (batch, groups), at least one row")
-    _check.number("floor", floor, lowest=0.0)
+    _require.number_within("floor", floor, lowest=0.0)
     return kl.mean(0).clamp(min=floor)

@@ -65,6 +65,8 @@ class LinearEncoder(nn.Module):
         return bounded_log_var(self.log_var).exp()
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Independent:
+        if x.shape[-1:] != self.centre.shape:  # the difference below would broadcast a single column
+            raise ValueError(f"x has shape {tuple(x.shape)}; wanted (..., {len(self.centre)})")
         mean = nn.functional.linear(x - self.centre, self.weight)  # (batch, latent)
         std = self.variance.sqrt()
         return Independent(Normal(mean, std.expand_as(mean), validate_args=False), 1)

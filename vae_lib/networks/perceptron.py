@@ -7,7 +7,7 @@ from torch import nn
 
 from vae_lib import _require
 
-__all__ = ["activation_of", "glorot", "mlp"]
+__all__ = ["activation_of", "glorot", "linear_layers", "mlp"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -28,6 +28,14 @@ def glorot(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def linear_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Linear layers from each size to the next, each followed by an activation."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
+    return layers
 
 
 def mlp(
@@ -61,11 +69,6 @@ def mlp(
     """
     _require.positive_integer("inputs", inputs)
     _require.positive_integer("outputs", outputs)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
-    activation = activation_of(activation)
-    sizes = [inputs, *hidden, outputs]
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
+    _require.positive_integers("hidden", hidden)
+    layers = linear_layers([inputs, *hidden, outputs], activation_of(activation))
     return nn.Sequential(*layers[:-1])

@@ -81,8 +81,10 @@ class Resident:
         """
         x = self.data.index_select(0, rows)
         if self.config.binarise:
-            grey = x.dtype == torch.uint8
-            return (binarize(x, levels=self.config.levels) if grey else torch.bernoulli(x)).to(self.dtype)
+            if x.dtype == torch.uint8:
+                return binarize(x, levels=self.config.levels, look=False).to(self.dtype)
+            # not torch.bernoulli: torch's compiler would draw that in another way than torch does
+            return (torch.rand_like(x) < x).to(self.dtype)
         if x.dtype == torch.uint8:
             x = x.to(self.dtype)
             return x if self.config.levels == 2 else x / (self.config.levels - 1)
