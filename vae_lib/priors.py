@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, kl_divergence, register_kl
 
 from vae_lib import _require
 from vae_lib.posteriors import Diagonal, Mixture, aggregate_posterior
@@ -48,7 +48,20 @@ class StandardNormal(nn.Module):
 
     def forward(self) -> Independent:
         std = torch.ones_like(self.mean)
-        return Independent(Normal(self.mean, std, validate_args=False), 1)
+        return _Standard(Normal(self.mean, std, validate_args=False), 1)
+
+
+class _Standard(Independent):
+    """The standard normal, from which the KL of a diagonal Gaussian has a short formula."""
+
+
+@register_kl(Independent, _Standard)
+def _kl_from_standard(q: Independent, p: _Standard) -> Tensor:
+    """Half the number of operations of the general formula, in a step where each is mostly overhead."""
+    if q.reinterpreted_batch_ndims != 1 or type(q.base_dist) is not Normal:
+        return kl_divergence(q, Independent(p.base_dist, 1))
+    mean, std = q.base_dist.loc, q.base_dist.scale
+    return 0.5 * (mean.square() + std.square() - 1).sum(-1) - std.log().sum(-1)
 
 
 class MixturePrior(nn.Module):

@@ -70,7 +70,9 @@ def iwae_bound(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
 
 
 def beta_elbo(
-    reconstruction: Float[Tensor, "*batch"], rate: Float[Tensor, "*batch"], beta: float | int
+    reconstruction: Float[Tensor, "*batch"],
+    rate: Float[Tensor, "*batch"],
+    beta: float | int | Float[Tensor, ""],
 ) -> Float[Tensor, "*batch"]:
     r"""The ELBO with another price on the rate.
 
@@ -83,7 +85,7 @@ def beta_elbo(
     Args:
         reconstruction: (batch,), ln p(x|z) averaged over z from the encoder, nats.
         rate: (batch,), KL(q(z|x) ‖ p(z)) or an unbiased estimate of it, nats.
-        beta: the weight of the rate, at least 0.
+        beta: the weight of the rate, at least 0; a tensor of no dimension is used as it is.
 
     Returns:
         (batch,), nats.

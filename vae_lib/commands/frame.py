@@ -1,6 +1,7 @@
 """What all commands share: how they are parsed, and how they fail, in one line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -40,13 +41,16 @@ class Parser(argparse.ArgumentParser):
 def complain(program: str, error: BaseException, code: int = 2) -> int:
     """Say in one line on standard error what is wrong, and return the exit code.
 
+    Of several processes of one run (see `vae_lib.training.processes`) the first of each machine speaks.
+
     Example:
         >>> complain("x", ValueError("no such thing"))
         2
     """
     text = " ".join(str(error).split()) or type(error).__name__
     hint = f" ({program} --help explains)" if isinstance(error, Usage) else ""
-    print(f"{program}: {text}{hint}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{program}: {text}{hint}", file=sys.stderr)
     return code
 
 

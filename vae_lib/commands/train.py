@@ -35,6 +35,12 @@ and with two layers: --model hierarchical_mlp_vae --latent 100,50 --hidden 200,2
 
 A run that was stopped or killed goes on with the same command and --resume, and ends as if it had
 not been.
+
+Several processes share a run when torchrun starts them: two on this machine, or, with this command
+on each of four machines, 8 GPUs on every one of them (the folder --out is that of the first):
+  torchrun --nproc-per-node=2 -m vae_lib train --out runs/digits
+  torchrun --nnodes=4 --nproc-per-node=8 --rdzv-id=vae --rdzv-backend=c10d \\
+      --rdzv-endpoint=FIRST_MACHINE:29500 -m vae_lib train --data mnist --batch-size 4096 --out runs/mnist
 """
 
 
@@ -170,6 +176,20 @@ def _add_machine(add: Callable[..., object]) -> None:
         "(default: %(default)s)",
     )
 
+    add(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="parts of a batch with noise of their own; one process with N shards draws the curve of N "
+        "processes (default: one for each process)",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the whole step: up to twice as fast after about a minute of compiling; needs a C++ "
+        "compiler",
+    )
+
 
 def main(argv: list[str]) -> int:
     """Run the command with the words after `train`, and return its exit code.
@@ -190,12 +210,22 @@ def main(argv: list[str]) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from vae_lib.training.processes import together
+
+    config = _config(arguments)  # its complaints come before the data are read
+    with together(config.device) as team:  # what fails in one process fails in all
+        history, examples = _fit(arguments, config)
+        if team.rank == 0:
+            _report(arguments, history, examples)
+
+
+def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History, int]":
+    """The history of the run, and the number of its training examples."""
     from vae_lib.cards import recording
     from vae_lib.commands.inputs import compact_examples
     from vae_lib.networks import set_output_bias
     from vae_lib.training import fit
 
-    config = _config(arguments)  # its complaints come before the data are read
     if arguments.likelihood not in ("bernoulli", "gaussian"):
         raise ValueError(f"--likelihood is {arguments.likelihood!r}; wanted bernoulli or gaussian")
     words = (arguments.likelihood, arguments.binarise)
@@ -220,7 +250,7 @@ def _train(arguments: argparse.Namespace) -> None:
             save_every=arguments.save_every,
             notes=notes,
         )
-    _report(arguments, history, len(data))
+    return history, len(data)
 
 
 def _config(arguments: argparse.Namespace) -> "TrainConfig":

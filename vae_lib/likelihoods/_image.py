@@ -12,6 +12,11 @@ class Image(Independent):
     """One event per image, that refuses another number of pixels where broadcasting would not."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        self.admit(value)
+        return super().log_prob(value)
+
+    def admit(self, value: Tensor) -> None:
+        """Refuse what is no image of this size, and look at the values where that is wanted."""
         _require.floating("x", value)
         if value.shape[-1:] != self.event_shape:
             raise ValueError(
@@ -26,7 +31,6 @@ class Image(Independent):
             )
         if self._validate_args:
             self.check(value)
-        return super().log_prob(value)
 
     def check(self, value: Tensor) -> None:
         """Refuse values that no image of this kind has, whatever the parameters are."""

@@ -21,7 +21,7 @@ from vae_lib.training.optimisers import Adam
 __all__ = ["Keeper"]
 
 # what may differ between a run and the one that goes on from its checkpoint
-_FREE = ("device", "threads", "progress")
+_FREE = ("device", "threads", "compile", "progress")
 
 
 class Keeper:

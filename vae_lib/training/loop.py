@@ -21,13 +21,16 @@ from vae_lib.training.checkpoints import Position, fingerprint, restore
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
 from vae_lib.training.diverged import refuse_broken_sums
+from vae_lib.training.engines import make_step
 from vae_lib.training.history import History
 from vae_lib.training.keeper import Keeper
 from vae_lib.training.objectives import make_objective, terms
 from vae_lib.training.optimisers import make_optimiser
+from vae_lib.training.processes import Team, together
 from vae_lib.training.resident import Resident
-from vae_lib.training.steps import Step, make_step
-from vae_lib.training.surroundings import at_work, find_device, noise, noise_state, threads
+from vae_lib.training.sharded import shards_of
+from vae_lib.training.steps import Step
+from vae_lib.training.surroundings import at_work, noise, noise_state, threads
 from vae_lib.training.tally import Tally
 from vae_lib.training.watched import check_values, unwatched
 
@@ -112,32 +115,56 @@ def fit(
         (30, True)
     """
     config = config or TrainConfig()
-    device = find_device(config.device)
+    with together(config.device) as team:
+        keeper = None if checkpoint is None or team.rank > 0 else Keeper(checkpoint, save_every)
+        if checkpoint is None and resume:
+            raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
+        return _fit(team, model, data, config, validation, on_epoch, keeper, resume, notes)
+
+
+def _fit(
+    team: Team,
+    model: nn.Module,
+    data: Tensor,
+    config: TrainConfig,
+    validation: Tensor | None,
+    on_epoch: Callable[[History], bool | None] | None,
+    keeper: Keeper | None,
+    resume: bool,
+    notes: dict | None,
+) -> History:
+    """What `fit` does, in each of its processes."""
+    device = team.device
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     examples = Resident(data, config, device, dtype)
     held_out = None if validation is None else Resident(validation, config, device, dtype, "validation")
     _check_companions(examples, held_out, config)
-    keeper = None if checkpoint is None else Keeper(checkpoint, save_every)
-    if keeper is None and resume:
-        raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
 
     history, position = History(config), Position()
     position.order = torch.Generator().manual_seed(config.seed).get_state()
     with at_work(model, device), threads(config.threads):
         optimiser = make_optimiser(config.optimiser, model.named_parameters())
-        step = make_step(model, examples, config, optimiser)
+        step = make_step(model, examples, config, optimiser, team)
         check_values(model, examples, "data")
         if held_out is not None:
             check_values(model, held_out, "validation")
             held_out = held_out.drawn_once()
-        if keeper is not None:
-            prints = {"training": fingerprint(data)}
+        prints = {}
+        if keeper is not None or team.size > 1:
+            prints["training"] = fingerprint(data)
             if validation is not None:
                 prints["validation"] = fingerprint(validation)
-            keeper.begin(model=model, config=config, optimiser=optimiser, data=prints, notes=notes)
+        team.insist("data", " and ".join(prints.values()))
+        team.insist("config", repr(replace(config, device="auto", progress=False)))
+        if keeper is not None:
+            shards = shards_of(config, team)
+            settled = replace(config, shards=shards if shards > 1 else None)
+            keeper.begin(model=model, config=settled, optimiser=optimiser, data=prints, notes=notes)
             history, position = _start(keeper, resume, device, history, position)
+        history, position = team.share((history, position))
+        team.spread([*model.state_dict().values(), *optimiser.state().values()])
         epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
-        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1"
+        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1" or team.rank > 0
         progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
         has_elbo = getattr(model, "has_elbo", True)
         with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
@@ -146,14 +173,14 @@ def fit(
                 with unwatched(model):
                     history.record("", _train_epoch(step, position, keeper, history), has_elbo)
                     if held_out is not None:
-                        means = _evaluate(model, held_out, config, position.step)
+                        means = team.share(_evaluate(model, held_out, config, position.step))
                         history.record("validation_", means, has_elbo)
                 history.seconds += time.perf_counter() - start
                 bar.set_postfix(_postfix(history), refresh=False)
                 if keeper is not None:
                     keeper.epoch_ended(history, position)
-                position.stopped = on_epoch is not None and bool(on_epoch(history))
-                position.stopped = position.stopped or _has_waited_enough(history)
+                stopped = team.rank == 0 and on_epoch is not None and bool(on_epoch(history))
+                position.stopped = team.share(stopped or _has_waited_enough(history))
                 if keeper is not None and keeper.is_due():
                     keeper.save(history, position)
                 if position.stopped:

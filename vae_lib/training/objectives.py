@@ -15,7 +15,7 @@ __all__ = ["Objective", "make_objective", "terms"]
 
 # (x (batch, pixels), beta) -> the loss, one number, the mean over the batch in nats; and the sums over
 # the batch of `terms(config)`, detached
-Objective = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+Objective = Callable[[Tensor, float | Tensor], tuple[Tensor, Tensor]]
 
 
 def terms(config: TrainConfig) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def make_objective(model: Any, config: TrainConfig) -> Objective:
 def _elbo(model: Any, config: TrainConfig) -> Objective:
     arguments = _arguments(model, config)
 
-    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
         reconstruction, rate = model.loss_terms(x, k=config.samples, **arguments)
         for name, term in (("reconstruction", reconstruction), ("rate", rate)):
             if term.shape != (len(x),):
@@ -95,7 +95,7 @@ def _elbo(model: Any, config: TrainConfig) -> Objective:
 def _free_bits(model: Any, config: TrainConfig) -> Objective:
     arguments = _arguments(model, config) | {"by_latent": True}
 
-    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
         reconstruction, rate = model.loss_terms(x, k=config.samples, **arguments)  # rate (batch, latent)
         loss = beta * free_bits(rate, config.free_bits).sum() - reconstruction.mean()
         return loss, _sums(reconstruction, rate)
@@ -104,7 +104,7 @@ def _free_bits(model: Any, config: TrainConfig) -> Objective:
 
 
 def _iwae(model: Any, config: TrainConfig) -> Objective:
-    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
         draw = model.draw(x, config.samples)
         bound = iwae_bound(draw.log_weights)  # (batch,)
         return -bound.mean(), _sums(draw.log_likelihood.mean(0), draw.log_ratio.mean(0), bound)
@@ -113,7 +113,7 @@ def _iwae(model: Any, config: TrainConfig) -> Objective:
 
 
 def _dreg(model: Any, config: TrainConfig) -> Objective:
-    def objective(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
         draw = model.draw(x, config.samples, detach_posterior=True)
         weights = draw.log_weights.detach().softmax(0).unsqueeze(-1)  # (k, batch, 1)
         bound = iwae_bound(draw.log_weights)  # (batch,)

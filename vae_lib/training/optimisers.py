@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 __all__ = ["Adam", "Burda", "make_optimiser"]
 
@@ -74,27 +73,41 @@ class Adam:
             >>> parameter.data
             tensor([-0.5000])
         """
-        used = {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
-        self._fused(used, learning_rate, self.steps)
+        self._fused({i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}, learning_rate)
 
-    def _fused(self, gradients: dict[int, Tensor], learning_rate: float, steps: list[Tensor]) -> None:
+    def _fused(self, gradients: dict[int, Tensor], learning_rate: float | Tensor) -> None:
         """Take the gradients into the moments, then move by the moments: one call of torch."""
-        adam(
-            [self.parameters[i] for i in gradients],
+        used = list(gradients)
+        steps = [self.steps[i] for i in used]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            [self.parameters[i] for i in used],
             list(gradients.values()),
-            [self.first[i] for i in gradients],
-            [self.second[i] for i in gradients],
+            [self.first[i] for i in used],
+            [self.second[i] for i in used],
             [],
-            [steps[i] for i in gradients],
-            fused=True,
-            amsgrad=False,
+            steps,
+            lr=learning_rate,  # type: ignore[arg-type]  # a number or a tensor, each by an overload
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=learning_rate,
             weight_decay=0.0,
             eps=self.eps,
+            amsgrad=False,
             maximize=False,
         )
+
+    @torch.no_grad()
+    def repeat(self, learning_rate: Tensor) -> None:
+        """The step of a graph: the same, with tensors that never move, and the step size in one of them.
+
+        Example:
+            >>> parameter = nn.Parameter(torch.zeros(1))
+            >>> parameter.grad = torch.tensor([3.0])
+            >>> Adam([("bias", parameter)]).repeat(torch.tensor(0.5))
+            >>> parameter.data
+            tensor([-0.5000])
+        """
+        self._fused({i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}, learning_rate)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, each under the name of its parameter.
@@ -185,12 +198,41 @@ class Burda(Adam):
             tensor([0.])
         """
         self.count += 1
-        t = int(self.count)
-        if t > 1:  # before there is a gradient the first moments are zero: nothing moves
-            corrected = math.sqrt(1 - self.betas[1] ** t) / (1 - self.betas[0] ** t)
-            self._fused(dict(enumerate(self.waiting)), learning_rate * corrected, self.steps)
+        if self.count > 1:  # before there is a gradient the first moments are zero: nothing moves
+            self._fused(dict(enumerate(self.waiting)), self.corrected(learning_rate))
         # `zero_grad` lets go of these tensors and the next backward pass makes others: no copy is needed
         self.waiting = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+
+    def corrected(self, learning_rate: float) -> float:
+        """The step size with the correction of this step, the `count`-th.
+
+        Example:
+            >>> optimiser = Burda([("bias", nn.Parameter(torch.zeros(1)))])
+            >>> optimiser.count += 2
+            >>> round(optimiser.corrected(0.1), 4)
+            0.2247
+        """
+        t = int(self.count)
+        return learning_rate * math.sqrt(1 - self.betas[1] ** t) / (1 - self.betas[0] ** t)
+
+    @torch.no_grad()
+    def repeat(self, learning_rate: Tensor) -> None:
+        """The step of a graph, with a step size that is corrected already.
+
+        Example:
+            >>> parameter = nn.Parameter(torch.zeros(1))
+            >>> optimiser = Burda([("bias", parameter)])
+            >>> parameter.grad = torch.tensor([3.0])
+            >>> optimiser.repeat(torch.tensor(0.5))
+            >>> parameter.data, optimiser.waiting
+            (tensor([0.]), [tensor([3.])])
+        """
+        self._fused(dict(enumerate(self.waiting)), learning_rate)
+        for kept, parameter in zip(self.waiting, self.parameters, strict=True):
+            if parameter.grad is None:
+                kept.zero_()
+            else:
+                kept.copy_(parameter.grad)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, as for `Adam`.

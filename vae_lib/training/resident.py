@@ -81,8 +81,9 @@ class Resident:
         """
         x = self.data.index_select(0, rows)
         if self.config.binarise:
-            grey = x.dtype == torch.uint8
-            return (binarize(x, levels=self.config.levels) if grey else torch.bernoulli(x)).to(self.dtype)
+            if x.dtype == torch.uint8:
+                return binarize(x, levels=self.config.levels, look=False).to(self.dtype)
+            return torch.bernoulli(x).to(self.dtype)
         if x.dtype == torch.uint8:
             x = x.to(self.dtype)
             return x if self.config.levels == 2 else x / (self.config.levels - 1)

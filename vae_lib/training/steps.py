@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.diverged import refuse_broken_parameters, refuse_broken_sums
-from vae_lib.training.objectives import make_objective
+from vae_lib.training.objectives import make_objective, terms
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.resident import Resident
 
-__all__ = ["Step", "make_step"]
+__all__ = ["Step"]
 
 
 class Step:
@@ -54,14 +54,22 @@ class Step:
     def __init__(self, model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam):
         self.model, self.data, self.config, self.optimiser = model, data, config, optimiser
         self.objective = make_objective(model, config)
+        self.terms = terms(config)
         self.device = data.data.device
         self.half = config.precision == "bf16"
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
-        x = self.data.batch(rows)  # (batch, pixels)
+        loss, sums = self.loss(rows, beta, number)
+        self.optimiser.zero_grad()
+        scale = self.scale(rows)
+        (loss * scale if scale != 1 else loss).backward()
+        self.move(learning_rate, scale)
+        return sums
+
+    def loss(self, rows: Tensor, beta: float, number: int) -> tuple[Tensor, Tensor]:
+        """The loss of these rows, the mean over them, and the sums; neither NaN nor infinite on the CPU."""
         try:
-            with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
-                loss, sums = self.objective(x, beta)
+            loss, sums = self.forward(rows, beta)
         except ValueError as error:  # a distribution that was given NaN says so in its own words
             refuse_broken_parameters(self.model, number, error)
             raise
@@ -69,23 +77,20 @@ class Step:
             # before it spreads to the parameters; on a GPU looking would hold up every step
             refuse_broken_parameters(self.model, number)
             refuse_broken_sums(self.config, sums.tolist(), number)
-        self.optimiser.zero_grad()
-        scale = len(rows) if self.optimiser.summed else 1
-        (loss * scale if scale != 1 else loss).backward()
+        return loss, sums
+
+    def forward(self, rows: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The same, whatever comes out."""
+        x = self.data.batch(rows)  # (batch, pixels)
+        with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
+            return self.objective(x, beta)
+
+    def scale(self, rows: Tensor) -> int:
+        """What the loss of these rows is multiplied by before its gradient is taken."""
+        return len(rows) if self.optimiser.summed else 1
+
+    def move(self, learning_rate: float, scale: int) -> None:
+        """Move the parameters by their gradients."""
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.optimiser.parameters, self.config.clip_norm * scale)
         self.optimiser.step(learning_rate)
-        return sums
-
-
-def make_step(model: nn.Module, data: Resident, config: TrainConfig, optimiser: Adam) -> Step:
-    """The kind of step that the settings ask for.
-
-    Example:
-        >>> from vae_lib.networks import mlp_vae
-        >>> model = mlp_vae(8, latent=2, seed=0)
-        >>> data = Resident(torch.eye(8), TrainConfig(), torch.device("cpu"))
-        >>> type(make_step(model, data, TrainConfig(), Adam(model.named_parameters()))).__name__
-        'Step'
-    """
-    return Step(model, data, config, optimiser)
