@@ -5,9 +5,11 @@
     python tools/kill_test.py --json          one line for scripts
 
 Each run is a process of its own and dies by SIGKILL, which no program can catch. One started afterwards
-goes on from the folder. In every second round it is killed as well, again and again, until it gets
-through. At the end the weights, the curves and the files `last` and `best` must be those of a run that
-nobody disturbed, byte for byte. Needs os.fork (Linux, macOS).
+goes on from the folder. In every second pair of rounds it is killed as well, again and again, until it
+gets through. One round of each pair maximises the ELBO with Adam, the other the importance-weighted bound
+of grey bytes that every step binarises, pruned and with Burda's optimiser. At the end the weights, the
+curves and the files `last` and `best` must be those of a run that nobody disturbed, byte for byte. Needs
+os.fork (Linux, macOS).
 """
 
 import argparse
@@ -19,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a process with a pool of threads must not fork
@@ -30,33 +33,48 @@ from vae_lib.networks import mlp_vae
 from vae_lib.training import TrainConfig, fit, load_checkpoint
 from vae_lib.training.history import CURVES
 
-CONFIG = TrainConfig(
+TRAINING, VALIDATION = load("digits"), load("digits", split="validation")
+PLAIN = TrainConfig(
     epochs=4, batch_size=150, learning_rate=0.01, schedule="cosine", samples=2, device="cpu", progress=False
 )
-DATA = load("digits").binarized()[:650]
-VALIDATION = load("digits", split="validation").binarized()[:90]
+SETUPS = {
+    "elbo": (PLAIN, TRAINING.binarized()[:650], VALIDATION.binarized()[:90]),
+    "iwae": (
+        replace(PLAIN, objective="iwae", samples=4, prune=1e-3, binarise=True, levels=17,
+                optimiser="burda", schedule="burda", clip_norm=5.0, patience=4),
+        TRAINING.images.flatten(1)[:650],
+        VALIDATION.images.flatten(1)[:90],
+    ),
+}  # fmt: skip
 
 
-def train(folder, save_every):
-    """The run that is killed: everything that could get lost is in it."""
+def model():
+    """Everything that could get lost is in it."""
+    made = mlp_vae(64, latent=2, hidden=(24,), seed=0)
+    made.encoder.network.insert(0, torch.nn.Dropout(0.1))  # noise that the library does not draw itself
+    return made
+
+
+def train(folder, setup, save_every):
+    """The run that is killed."""
     torch.manual_seed(os.getpid())  # nothing may depend on the state that the process starts with
-    model = mlp_vae(64, latent=2, hidden=(24,), seed=0)
-    model.encoder.network.insert(0, torch.nn.Dropout(0.1))  # noise that the library does not draw itself
-    history = fit(model, DATA, CONFIG, VALIDATION, checkpoint=folder, resume=True, save_every=save_every)
+    trained = model()
+    config, data, validation = SETUPS[setup]
+    history = fit(trained, data, config, validation, checkpoint=folder, resume=True, save_every=save_every)
     digest = hashlib.sha256()
-    for tensor in model.state_dict().values():
+    for tensor in trained.state_dict().values():
         digest.update(tensor.numpy().tobytes())
     digest.update(repr([getattr(history, name) for name in CURVES]).encode())
     Path(folder, "digest").write_text(digest.hexdigest())
 
 
-def start(folder, save_every):
+def start(folder, setup, save_every):
     """The run in a process of its own."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            train(folder, save_every)
+            train(folder, setup, save_every)
             status = 0
         finally:
             os._exit(status)
@@ -82,9 +100,7 @@ def stand(folder):
     """Where the killed run stood, read from its checkpoint; a damaged one would be refused here."""
     if not Path(folder, "last.safetensors").exists():
         return None
-    model = mlp_vae(64, latent=2, hidden=(24,), seed=0)
-    model.encoder.network.insert(0, torch.nn.Dropout(0.1))
-    return load_checkpoint(folder, model).position.step
+    return load_checkpoint(folder, model()).position.step
 
 
 def main():
@@ -98,21 +114,23 @@ def main():
     # in memory where there is such a folder: a killed process loses nothing that it gave to the system
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
         reference, length = {}, {}
-        for save_every in (0, 0.05):
-            folder, began = f"{home}/reference-{save_every}", time.monotonic()
-            if finish(start(folder, save_every)) != 0:
-                sys.exit("the undisturbed run failed")
-            length[save_every] = time.monotonic() - began
-            reference[save_every] = contents(folder)
-        if reference[0] != reference[0.05]:
-            sys.exit("two undisturbed runs differ")
+        for setup in SETUPS:
+            for save_every in (0, 0.05):
+                folder, began = f"{home}/{setup}-{save_every}", time.monotonic()
+                if finish(start(folder, setup, save_every)) != 0:
+                    sys.exit("the undisturbed run failed")
+                length[setup, save_every] = time.monotonic() - began
+                found = contents(folder)
+                if reference.setdefault(setup, found) != found:
+                    sys.exit("two undisturbed runs differ")
         for i in range(options.kills):
-            folder, save_every, again = f"{home}/{i}", (0, 0.05)[i // 2 % 2], i % 2 == 1
+            folder, setup, again = f"{home}/{i}", list(SETUPS)[i % 2], i // 2 % 2 == 1
+            save_every = (0, 0.05)[(i + i // 2) % 2]
             kills = 0
             while True:
-                child = start(folder, save_every)
+                child = start(folder, setup, save_every)
                 if kills == 0 or (again and kills < 6):
-                    time.sleep(chance.uniform(0, length[save_every]))
+                    time.sleep(chance.uniform(0, length[setup, save_every]))
                     os.kill(child, signal.SIGKILL)
                 status = finish(child)
                 if status == 0:
@@ -122,11 +140,11 @@ def main():
                 kills += 1
                 step = stand(folder)
                 steps.add(step)
-            same = contents(folder) == reference[0]
+            same = contents(folder) == reference[setup]
             broken += not same
             rounds.append({"kills": kills, "last_step": step if kills else None, "same": same})
             if not options.json:
-                print(f"round {i + 1}: {kills} kill(s), went on from step {step if kills else '-'}: "
+                print(f"round {i + 1}, {setup}: {kills} kill(s), went on from step {step if kills else '-'}: "
                       f"{'the same' if same else 'DIFFERENT'}", flush=True)  # fmt: skip
     total = sum(r["kills"] for r in rounds)
     report = {"rounds": len(rounds), "kills": total, "different_steps": len(steps), "broken": broken}

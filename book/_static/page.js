@@ -27,7 +27,7 @@
       list.removeAttribute("role");
     });
     // a formula, a table or a listing that is wider than the screen scrolls; so it must be reachable by key
-    each("div.math, div.highlight > pre, .vae-scroll", function (box) {
+    each("div.math, div.highlight > pre, .pst-scrollable-table-container", function (box) {
       if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
     });
   }

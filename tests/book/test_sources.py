@@ -74,6 +74,13 @@ class TestCells:
         for cell in cells(page):
             assert len(cell.source.splitlines()) <= 25, cell.source
 
+    def test_a_line_fits_the_column(self, page):
+        """85 characters fit the column of a wide page; folded code may be a little longer."""
+        for cell in cells(page):
+            folded = {"hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
+            for line in cell.source.splitlines():
+                assert len(line) <= (100 if folded else 85), line
+
     def test_every_numbered_equation_has_a_check_on_its_page(self, page):
         text = page.read_text(encoding="utf-8")
         equations = set(EQUATION.findall(text))

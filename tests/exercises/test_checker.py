@@ -108,7 +108,7 @@ def test_an_exception_after_right_values_is_not_right():
         ("0.5", "it returned a str"),
         ({"kl": 1.0}, "it returned a dict"),
         (lambda: 0, "it returned a function"),
-        (object(), "it returned a object"),
+        (object(), "it returned an object"),
     ],
 )
 def test_things_that_are_no_numbers(returned, words):

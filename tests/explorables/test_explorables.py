@@ -38,8 +38,11 @@ def images():
 def shown(model, images):
     labels = torch.arange(30) % 10
     return {
+        "noise-to-ring": explorables.noise_to_ring(),
+        "monte-carlo-wall": explorables.monte_carlo_wall(),
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
+        "jensen-chord": explorables.jensen_chord(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
         "retrained": explorables.retrained(images, betas=(1, 4), epochs=1),
@@ -55,7 +58,17 @@ def quick_poster(monkeypatch):
     monkeypatch.setattr(_posters, "latent_atlas", lambda *args: b"")
 
 
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+KINDS = [
+    "noise-to-ring",
+    "monte-carlo-wall",
+    "two-kls",
+    "bound-and-gap",
+    "jensen-chord",
+    "latent-atlas",
+    "interpolation",
+    "retrained",
+    "predict",
+]
 
 
 class Elements(HTMLParser):
@@ -282,3 +295,12 @@ def test_strips_keep_every_pixel(images):
     assert sheet.shape == (17, 26)
     assert (sheet[9:17, 18:26] == 255 * images[5].reshape(8, 8).numpy()).all()
     assert (sheet[:, 8] == 128).all()
+
+
+def test_the_simple_form_says_and_shows_less():
+    full, simple = explorables.bound_and_gap(), explorables.bound_and_gap(simple=True)
+    assert (full.spec, simple.spec) == ({}, {"simple": True})
+    assert "IWAE" in full.alt
+    assert "IWAE" not in simple.alt
+    assert "EUBO" not in simple.alt
+    assert simple.poster != full.poster

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, exact, refused when damaged, and a killed run that does not show it."""
 
+import builtins
 import errno
 import json
 import os
@@ -482,6 +483,15 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path, x):
         ("seed", 1),
         ("beta", 2.0),
         ("samples", 2),
+        ("objective", "iwae"),
+        ("analytic_kl", False),
+        ("beta_warmup", 1),
+        ("free_bits", 0.1),
+        ("binarise", True),
+        ("levels", 17),
+        ("optimiser", "burda"),
+        ("clip_norm", 1.0),
+        ("precision", "bf16"),
     ],
 )
 def test_another_run_is_refused(tmp_path, x, field, value):
@@ -599,6 +609,60 @@ def test_a_disk_that_fills_up_during_the_run(tmp_path, x, small_disk):
     assert same(model, wanted)
 
 
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_turns_read_only_during_the_run(tmp_path, x, monkeypatch, call, code):
+    wanted = small()
+    fit(wanted, x, CONFIG, checkpoint=tmp_path / "whole")
+    run, write = tmp_path / "run", builtins.open
+
+    def refuse(*arguments, **keywords):
+        if call == "open" and not ("w" in arguments[1:2] or "wb" in arguments[1:2]):
+            return write(*arguments, **keywords)
+        raise OSError(code, os.strerror(code))
+
+    def turn(history):
+        if len(history) == 2:
+            monkeypatch.setattr(*((builtins, "open", refuse) if call == "open" else (os, call, refuse)))
+
+    message = (
+        rf"last\.safetensors could not be written: {os.strerror(code)}; the file from before is untouched$"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        fit(small(), x, CONFIG, checkpoint=run, save_every=0, on_epoch=turn)
+    monkeypatch.undo()
+    assert load_checkpoint(run).position.step == 8  # two epochs of four steps: saved before the callback
+    assert sorted(entry.name for entry in run.iterdir()) == ["history.jsonl", "last.safetensors"]
+    model = small()
+    fit(model, x, CONFIG, checkpoint=run, resume=True)
+    assert same(model, wanted)
+
+
+def test_everything_goes_on_bit_for_bit(tmp_path):
+    """Each of these settings has a state or a noise of its own."""
+    grey = torch.randint(0, 256, (100, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    extra = {"objective": "iwae", "samples": 5, "prune": 1e-3}
+    for name, changes in {
+        "iwae": extra | {"optimiser": "burda", "schedule": "burda", "clip_norm": 0.5},
+        "dreg": {"objective": "dreg", "samples": 3, "optimiser": "burda-no-delay"},
+        "elbo": {"beta_warmup": 2, "free_bits": 0.05, "analytic_kl": False, "precision": "bf16"},
+    }.items():
+        config = replace(CONFIG, binarise=True, **changes)
+        whole, plain = small(), small()
+        wanted = curves(fit(whole, grey, config, grey[:20], checkpoint=tmp_path / name, save_every=0))
+        assert curves(fit(plain, grey, config, grey[:20])) == wanted
+        for calls in (1, 6, 11):
+            folder = tmp_path / f"{name}-{calls}"
+            with pytest.raises(Died):
+                fit(dying(small(), calls), grey, config, grey[:20], checkpoint=folder, save_every=0)
+            model = small(seed=7)
+            history = fit(model, grey, config, grey[:20], checkpoint=folder, resume=True, save_every=1000)
+            assert curves(history) == wanted, (name, calls)
+            assert same(model, whole), (name, calls)
+            for file in ("last.safetensors", "best.safetensors"):
+                assert (folder / file).read_bytes() == (tmp_path / name / file).read_bytes(), (name, calls)
+
+
 def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, x):
     fit(small(), x, CONFIG, checkpoint=tmp_path)
     last = tmp_path / "last.safetensors"
@@ -624,9 +688,7 @@ def test_a_builder_notes_how_it_was_called(tmp_path, model):
     save_checkpoint(tmp_path / "model.safetensors", model)
     again = load_checkpoint(tmp_path / "model.safetensors").model
     assert type(again) is type(model)
-    for (name, one), (other, two) in zip(
-        model.state_dict().items(), again.state_dict().items(), strict=True
-    ):
+    for (name, one), (other, two) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
         assert name == other
         assert torch.equal(one, two)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,12 +16,12 @@ import pytest
 import torch
 
 from vae_lib.__main__ import main
-from vae_lib.commands.inputs import SPLITS, examples
+from vae_lib.commands.inputs import SPLITS, compact_examples, examples
 from vae_lib.commands.png import grey_png
 from vae_lib.data import load
 from vae_lib.evaluation import log_likelihood
 from vae_lib.networks import mlp_vae
-from vae_lib.training import TrainingDiverged, load_checkpoint, save_checkpoint
+from vae_lib.training import TrainConfig, TrainingDiverged, load_checkpoint, save_checkpoint
 
 QUICK = ["--epochs", "2", "--latent", "2", "--hidden", "8", "--device", "cpu"]
 
@@ -84,6 +85,58 @@ def test_train_goes_on_with_resume(trained, here, capsys):
     assert {**first, "seconds": 0} == {**again, "seconds": 0}
     assert first["epochs"] == 2
     assert first["validation_elbo"] > -64 * 0.7
+
+
+def test_train_takes_the_settings_of_the_paper(here, capsys):
+    words = ["train", "--out", "a", "--binarise", "--objective", "iwae", "--samples", "5", "--prune", "1e-6"]
+    words += ["--optimiser", "burda", "--schedule", "burda", "--learning-rate", "0.001", "--clip-norm", "100"]
+    assert main([*words, *QUICK, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = load_checkpoint("a")
+    assert found.config == TrainConfig(
+        epochs=2, learning_rate=0.001, schedule="burda", samples=5, device="cpu", progress=False, levels=17,
+        objective="iwae", prune=1e-6, binarise=True, optimiser="burda", clip_norm=100.0,
+    )  # fmt: skip
+    assert report["validation_bound"] == max(found.history.validation_bound) > report["validation_elbo"]
+    assert main(["train", "--out", "b", *QUICK, "--kl", "sampled", "--free-bits", "0.1", "--beta-warmup", "1",
+                 "--patience", "1", "--precision", "bf16", "--objective", "elbo"]) == 0  # fmt: skip
+    config = load_checkpoint("b").config
+    assert (config.analytic_kl, config.free_bits, config.beta_warmup) == (False, 0.1, 1)
+    assert (config.patience, config.precision, config.levels) == (1, "bf16", 2)
+    assert "ELBO" in capsys.readouterr().out
+    two = ["--model", "hierarchical_mlp_vae", "--latent", "6,3", "--hidden", "8/4", "--objective", "dreg"]
+    assert main(["train", "--out", "c", "--epochs", "1", "--samples", "3", "--device", "cpu", *two]) == 0
+    assert "L_3 " in capsys.readouterr().out
+    assert [encoder.latent for encoder in load_checkpoint("c").model.encoders] == [6, 3]
+
+
+def test_what_was_trained_on_draws_is_evaluated_on_draws():
+    """One draw, the same every time, and not the pixels cut at half grey."""
+    drawn = examples("digits", "test", "bernoulli", binarise=True).x
+    assert torch.equal(drawn, examples("digits", "test", "bernoulli", binarise=True).x)
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    grey = load("digits", split="test").scaled()
+    error = (grey * (1 - grey)).sum().sqrt() / grey.numel()
+    assert abs(drawn.mean() - grey.mean()) < 4.5 * error
+    assert not torch.equal(drawn, examples("digits", "test", "bernoulli").x)
+
+
+def test_examples_take_as_little_memory_as_they_need(here):
+    for likelihood, binarise, levels in (
+        ("bernoulli", False, 2),
+        ("bernoulli", True, 17),
+        ("gaussian", False, 17),
+    ):
+        compact = compact_examples("digits", "train", likelihood, binarise)
+        assert (compact.x.dtype, compact.levels) == (torch.uint8, levels)
+        if not binarise:
+            wide = examples("digits", "train", likelihood).x
+            assert torch.equal(wide, compact.x.float() / (levels - 1))
+            data = load("digits")
+            assert torch.equal(wide, data.binarized() if likelihood == "bernoulli" else data.scaled())
+    np.save("grey.npy", np.random.default_rng(0).integers(0, 256, size=(60, 4, 5), dtype=np.uint8))
+    assert compact_examples("grey.npy", "train", "gaussian").x.dtype == torch.uint8
+    assert compact_examples("grey.npy", "train", "gaussian").levels == 256
 
 
 def test_evaluate_prints_what_the_library_finds(trained, capsys):
@@ -197,6 +250,7 @@ def bad_files(folder):
     np.save(folder / "nan.npy", holed)
     np.save(folder / "grey.npy", binary / 2)
     np.save(folder / "few.npy", binary[:9])
+    np.save(folder / "wide.npy", binary * 3)
     np.save(folder / "empty.npy", binary[:0])
     np.save(folder / "flat.npy", binary[0])
     np.save(folder / "words.npy", np.array(["a"] * 60))
@@ -242,6 +296,28 @@ BAD = [
     (["train", "--data", "objects.npy"], "no file of NumPy arrays"),
     (["train", "--data", "text.npy"], "no file of NumPy arrays"),
     (["train", "--save-every", "-1"], "save_every is -1"),
+    (["train", "--samples", "-5"], "samples is -5"),
+    (["train", "--objective", "vae"], "objective is 'vae'; wanted one of 'elbo', 'iwae', 'dreg'"),
+    (["train", "--objective", "iwae", "--beta", "2"], "beta is 2.0, but objective is 'iwae'"),
+    (["train", "--objective", "iwae", "--kl", "closed"], "analytic_kl is True, but objective is 'iwae'"),
+    (["train", "--objective", "dreg", "--free-bits", "1"], "free_bits is 1.0, but objective is 'dreg'"),
+    (["train", "--prune", "1e-6"], "prune is 1e-06, but objective is 'elbo'; wanted 'iwae'"),
+    (["train", "--objective", "iwae", "--samples", "9", "--prune", "0.5"], "wanted less than 1 / samples"),
+    (["train", "--kl", "exact"], "--kl is 'exact'; wanted one of auto, closed, sampled"),
+    (["train", "--optimiser", "sgd"], "optimiser is 'sgd'; wanted one of"),
+    (["train", "--clip-norm", "0"], "clip_norm is 0.0"),
+    (["train", "--precision", "fp16"], "precision is 'fp16'"),
+    (["train", "--patience", "0"], "patience is 0"),
+    (["train", "--beta-warmup", "99"], "beta_warmup is 99; wanted at most epochs"),
+    (["train", "--free-bits", "-1"], "free_bits is -1.0"),
+    (["train", "--device", "cuda"], "torch finds no CUDA GPU"),
+    (["train", "--latent", "8,4"], "wanted one, or --model hierarchical_mlp_vae"),
+    (["train", "--model", "hierarchical_mlp_vae", "--latent", "8,4"], "latents has 2 layers and hidden 1"),
+    (["train", "--model", "hierarchical_mlp_vae", "--kl", "closed"], "has no closed form"),
+    (["train", "--latent", "many"], "--latent is 'many'"),
+    (["train", "--data", "wide.npy", "--binarise"], "wide.npy lies in [0, 3]; wanted grey pixels within"),
+    (["train", "--data", "nan.npy", "--binarise"], "nan.npy holds 1 pixels that are NaN"),
+    (["train", "--tensorboard", "board"], "tensorboard is not installed"),
     (["train", "--colour", "red"], "unrecognized arguments: --colour red"),
     (["train", "--out", "file/run", *QUICK], "file/run could not be made: Not a directory"),
     (["train", "--out", "/proc/run", *QUICK], "/proc/run could not be made"),
@@ -275,6 +351,7 @@ BAD = [
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_one_line_and_nothing_written(trained, here, capsys, monkeypatch, words, message):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     bad_files(here)
     before, kept = inside(here), {path: path.read_bytes() for path in trained.iterdir()}
     assert main([str(trained) if word == "TRAINED" else word for word in words]) == 2
@@ -344,6 +421,24 @@ def test_help_does_not_wait_for_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stderr == "False\n"
     assert "--resume" in done.stdout
+
+
+def test_a_disk_that_fills_up_is_one_line(here):
+    """The limit is set from outside, while the process runs: a real error of the system."""
+    words = ["train", "--out", "run", "--epochs", "100000", "--hidden", "8", "--save-every", "0"]
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while not Path("run", "history.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 2, err
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "could not be written: File too large" in err
+    assert load_checkpoint("run").position.step >= 0
+    assert not list(Path("run").glob(".*"))
 
 
 def test_ctrl_c_keeps_the_last_checkpoint(here):

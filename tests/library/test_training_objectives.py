@@ -353,7 +353,7 @@ def test_patience_ends_the_run_on_validation(x):
         ({"free_bits": -1.0}, "free_bits is -1.0"),
         ({"levels": 1}, "levels is 1"),
         ({"levels": 257}, "levels is 257"),
-        ({"optimiser": "sgd"}, "optimiser is 'sgd'; wanted one of 'adam', 'burda'"),
+        ({"optimiser": "sgd"}, "optimiser is 'sgd'; wanted one of 'adam', 'burda', 'burda-no-sum'"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0"),
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"patience": 0}, "patience is 0"),

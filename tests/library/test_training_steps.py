@@ -1,6 +1,8 @@
 """What a step is given and what moves it: bytes and draws, optimisers, clipping, bfloat16, divergence."""
 
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from vae_lib.builders import conditional_mlp_vae, hierarchical_mlp_vae
 from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import Joined
 from vae_lib.networks import conv_vae, mlp_vae, set_output_bias
-from vae_lib.training import TrainConfig, TrainingDiverged, fit, load_checkpoint
+from vae_lib.training import TensorBoard, TrainConfig, TrainingDiverged, fit, load_checkpoint
 from vae_lib.training.optimisers import Adam, Burda, make_optimiser
 from vae_lib.training.resident import Resident
 from vae_lib.training.steps import Step
@@ -140,6 +142,21 @@ def test_validation_is_looked_at_too(x, grey):
         fit(mlp_vae(12, 2, likelihood="continuous_bernoulli", seed=0), x + 2, config())
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        mlp_vae(64, 2, seed=0),
+        conv_vae((8, 8), 2, filters=(4,), seed=0),
+        hierarchical_mlp_vae(64, latents=(3, 2), hidden=((8,), (5,)), seed=0),
+    ],
+    ids=["mlp", "conv", "hierarchical"],
+)
+def test_another_number_of_pixels_is_refused(x, model, tmp_path):
+    with pytest.raises(ValueError, match="data has 12 columns; wanted 64, as many as the encoder"):
+        fit(model, x, config(), checkpoint=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_condition_is_no_pixel(x):
     model = conditional_mlp_vae(pixels=12, conditions=1, latent=2, hidden=(4,), seed=0)
     rows = torch.cat([x, torch.full((60, 1), 0.3)], -1)
@@ -166,37 +183,45 @@ def test_values_are_looked_at_once_and_then_again_afterwards(x):
 # --- Burda's optimiser --------------------------------------------------------------------------------
 
 
-def literal_burda(theta, gradients, rates):
+def literal_burda(theta, gradients, rates, without=None):
     """The update rule of the published code, number by number in float64: every line reads old values."""
     m, v, t, path = np.zeros_like(theta), np.ones_like(theta), 1, []
+    beta1 = 0.9 if without == "momentum" else 0.99
+    if without == "ones":
+        v = np.zeros_like(theta)
     for rate in rates:
         g = gradients(theta)  # ascent in the published code, descent here
-        alpha = rate * np.sqrt(1 - 0.999**t) / (1 - 0.99**t)
-        new_theta = theta - alpha * m / (np.sqrt(v) + 1e-4)
-        new_m = 0.99 * m + 0.01 * g
+        new_m = beta1 * m + (1 - beta1) * g
         new_v = 0.999 * v + 0.001 * g**2
+        if without == "delay":
+            m, v = new_m, new_v
+        alpha = rate * np.sqrt(1 - 0.999**t) / (1 - beta1**t)
+        new_theta = theta - alpha * m / (np.sqrt(v) + 1e-4)
         theta, m, v, t = new_theta, new_m, new_v, t + 1
         path.append(theta)
     return np.stack(path)
 
 
-def test_burda_is_the_published_rule():
+@pytest.mark.parametrize("without", [None, "sum", "ones", "momentum", "delay"])
+def test_burda_is_the_published_rule(without):
     start = np.array([1.0, -2.0, 0.3, 40.0, 1e-3])
     scale = np.array([50.0, 1.0, 0.01, 1e-4, 3.0])
     rates = [0.1 / (1 + i / 100) for i in range(400)]
-    wanted = literal_burda(start, lambda theta: scale * np.sin(theta) + 0.1 * scale, rates)
+    wanted = literal_burda(start, lambda theta: scale * np.sin(theta) + 0.1 * scale, rates, without)
     parameters = [nn.Parameter(torch.tensor(part)) for part in (start[:2], start[2:])]  # float64
     scales = [torch.tensor(scale[:2]), torch.tensor(scale[2:])]
-    optimiser = Burda((str(i), p) for i, p in enumerate(parameters))
+    name = "burda" if without is None else f"burda-no-{without}"
+    optimiser = make_optimiser(name, ((str(i), p) for i, p in enumerate(parameters)))
     for step, rate in enumerate(rates):
         optimiser.zero_grad()
         for parameter, factor in zip(parameters, scales, strict=True):
             parameter.grad = factor * parameter.detach().sin() + 0.1 * factor
         optimiser.step(rate)
         found = torch.cat([p.detach() for p in parameters]).numpy()
-        assert np.allclose(found, wanted[step], rtol=1e-10, atol=1e-13), step
-    assert np.abs(wanted[0] - start).max() == 0  # the first step moves nothing
+        assert np.allclose(found, wanted[step], rtol=1e-9, atol=1e-12), step
+    assert (np.abs(wanted[0] - start).max() == 0) == (without != "delay")  # the first step moves nothing
     assert np.abs(wanted[-1] - start).max() > 0.1
+    assert optimiser.summed == (without != "sum")
 
 
 def test_burda_goes_on_from_its_state():
@@ -365,3 +390,37 @@ def test_the_bottom_decoder_of_a_hierarchy_starts_at_the_mean(x):
     set_output_bias(model, x)
     wanted = torch.logit(x.mean(0), eps=1e-3)
     assert torch.allclose(model.decoders[0].network[-1].bias, wanted)
+
+
+# --- TensorBoard --------------------------------------------------------------------------------------
+
+
+def test_tensorboard_gets_the_curves(x, tmp_path, monkeypatch):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            written.append(folder)
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def flush(self):
+            pass
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    settings = config(objective="iwae", samples=2, epochs=2)
+    history = fit(mlp_vae(12, 2, seed=0), x, settings, x[:9], on_epoch=TensorBoard(tmp_path / "board"))
+    assert written[0] == str(tmp_path / "board")
+    assert len(written) == 1 + 2 * 8
+    assert ("bound/training", history.bound[0], 1) in written
+    assert ("elbo/validation", history.validation_elbo[1], 2) in written
+
+
+def test_without_tensorboard_there_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"tensorboard is not installed; wanted .* pip install tensorboard"):
+        TensorBoard(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -86,6 +86,7 @@ def _add_files(add: Callable[..., object]) -> None:
         help="draw zeros and ones anew in every step, grey level = probability; without it a data set "
         "is cut at half grey",
     )
+    add("--tensorboard", metavar="FOLDER", help="write the curves for TensorBoard, too (default: no)")
     add("--json", action="store_true", help="print one line of JSON, for scripts")
 
 
@@ -153,7 +154,12 @@ def _add_objective(add: Callable[..., object]) -> None:
 def _add_steps(add: Callable[..., object]) -> None:
     add("--epochs", type=int, default=50, help="passes over the data (default: %(default)s)")
     add("--batch-size", type=int, default=128, help="examples per step (default: %(default)s)")
-    add("--optimiser", default="adam", help="adam, or burda, that of the paper (default: %(default)s)")
+    add(
+        "--optimiser",
+        default="adam",
+        help="adam; burda, that of the paper; or, lacking one of its details, burda-no-sum, "
+        "burda-no-ones, burda-no-momentum, burda-no-delay (default: %(default)s)",
+    )
     add("--learning-rate", type=float, default=0.003, help="step size at the start (default: %(default)s)")
     add("--schedule", default="cosine", help="constant, cosine or burda (default: %(default)s)")
     add("--clip-norm", type=float, metavar="N", help="shorten gradients longer than this (default: none)")
@@ -224,7 +230,7 @@ def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History
     from vae_lib.cards import recording
     from vae_lib.commands.inputs import compact_examples
     from vae_lib.networks import set_output_bias
-    from vae_lib.training import fit
+    from vae_lib.training import TensorBoard, fit
 
     if arguments.likelihood not in ("bernoulli", "gaussian"):
         raise ValueError(f"--likelihood is {arguments.likelihood!r}; wanted bernoulli or gaussian")
@@ -238,6 +244,7 @@ def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History
         )
     model = _build(arguments, data.shape[1], shape)
     set_output_bias(model, _mean(data, levels))
+    on_epoch = None if arguments.tensorboard is None else TensorBoard(arguments.tensorboard)
     notes = {"data": arguments.data, "likelihood": arguments.likelihood, "shape": shape and list(shape)}
     with recording(arguments.out, arguments.words):
         history = fit(
@@ -245,6 +252,7 @@ def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History
             data,
             config,
             validation,
+            on_epoch,
             checkpoint=arguments.out,
             resume=arguments.resume,
             save_every=arguments.save_every,

@@ -227,8 +227,23 @@ def estimate(
     progress: bool = False,
 ) -> LogLikelihood:
     """`log_likelihood` of checked arguments; `posterior(rows)` stands in for the encoder."""
+    return estimates(model, x, (k,), chunk, seed, y=y, posterior=posterior, progress=progress)[0]
+
+
+def estimates(
+    model: Any,
+    x: Tensor,
+    ks: tuple[int, ...],
+    chunk: int | None,
+    seed: int,
+    *,
+    y: Tensor | None = None,
+    posterior: Callable[[slice], Distribution] | None = None,
+    progress: bool = False,
+) -> list[LogLikelihood]:
+    """What `estimate` finds with the first k samples, for every k of the ascending `ks`, in one pass."""
     seeds = torch.Generator().manual_seed(seed)
-    results = []
+    found: list[list[tuple[Tensor, ...]]] = [[] for _ in ks]
     keep_the_heap()
     with evaluating(model) as device, tqdm(total=len(x), unit="example", disable=not progress) as bar:
         if chunk is None:
@@ -239,23 +254,31 @@ def estimate(
             given = model if y is None else model.given(y[rows].to(device))
             sums = RunningWeights(len(part), device)
             with noise(device, int(torch.randint(2**62, (), generator=seeds))):
-                for log_w in _log_weights(given, part, k, chunk, posterior and posterior(rows)):
-                    sums.add(log_w)
-            results.append(
-                (
-                    sums.log_mean(),
-                    sums.standard_error(),
-                    sums.effective_sample_size(),
-                    sums.mean_log(),
-                    sums.mean_log_standard_error(),
-                )
-            )
+                for log_w in _log_weights(given, part, ks[-1], chunk, posterior and posterior(rows)):
+                    stops = [k - sums.count for k in ks if sums.count < k < sums.count + len(log_w)]
+                    for some in log_w.tensor_split(stops):
+                        sums.add(some)
+                        if sums.count in ks:
+                            found[ks.index(sums.count)].append(_columns(sums))
             bar.update(len(part))
-    columns = [torch.cat(parts).to(x.device) for parts in zip(*results, strict=True)]
-    bad = int(columns[0].isnan().sum())
-    if bad:
-        raise ValueError(f"model gives NaN for {bad} of {len(x)} examples; wanted ln p(x, z) - ln q(z|x)")
-    return LogLikelihood(*columns)
+    results = []
+    for parts in found:
+        columns = [torch.cat(column).to(x.device) for column in zip(*parts, strict=True)]
+        bad = int(columns[0].isnan().sum())
+        if bad:
+            raise ValueError(f"model gives NaN for {bad} of {len(x)} examples; wanted ln p(x, z) - ln q(z|x)")
+        results.append(LogLikelihood(*columns))
+    return results
+
+
+def _columns(sums: RunningWeights) -> tuple[Tensor, ...]:
+    return (
+        sums.log_mean(),
+        sums.standard_error(),
+        sums.effective_sample_size(),
+        sums.mean_log(),
+        sums.mean_log_standard_error(),
+    )
 
 
 def _log_weights(

@@ -833,7 +833,8 @@
     }
     const columns = 1 + below.length + (above ? 1 : 0);
     const pitch = (panel.right - panel.left) / columns;
-    const width = Math.min(150, Math.max(0.72 * pitch, Math.min(88, 0.94 * pitch)));
+    // on a phone the bars nearly touch: a label needs 98 pixels
+    const width = Math.min(150, Math.max(0.72 * pitch, Math.min(98, 0.98 * pitch)));
     const centre = (i) => panel.left + (i + 0.5) * pitch;
     const bar = (name, cls, i, from, to) => panel.mark(name, "rect", `vae-bar ${cls}`,
       { x: centre(i) - width / 2, width, y: from, height: Math.max(0, to - from) });
@@ -872,7 +873,8 @@
   }
 
   kinds["bound-and-gap"] = function (figure) {
-    const { state } = figure;
+    const { state, spec } = figure;
+    const simple = spec.simple === true; // only q moves, and the ELBO is the only bound
     const bars = figure.panel({ height: 250, title: "The ELBO and its gap against the exact ln p(x)",
       margin: { top: 6, bottom: 26, right: 4, left: 52 } });
     const curves = figure.panel({ height: 230, title: "q, the posterior and the prior over z" });
@@ -920,7 +922,7 @@
       bars.node,
       html("p", { class: "vae-head vae-readouts" },
         readouts.elbo.node, readouts.gap.node, readouts.sum.node, readouts.logEvidence.node,
-        readouts.iwae.node, readouts.eubo.node),
+        ...(simple ? [] : [readouts.iwae.node, readouts.eubo.node])),
       html("div", { class: "vae-columns" },
         html("div", {}, curves.node, html("div", { class: "vae-buttons" },
           figure.button("q := posterior", () => {
@@ -928,27 +930,27 @@
             figure.animate({ m: posteriorMean, v: posteriorVariance });
           }),
           figure.button("q := prior", { m: 0, v: 1 }),
-          figure.button("The note's line 66", { m: 0, v: 1, w: 1, s: 0.1, x: 1 }),
+          ...(simple ? [] : [figure.button("The note's line 66", { m: 0, v: 1, w: 1, s: 0.1, x: 1 })]),
           figure.reset())),
         html("div", {}, sets("q = N(m, v)", m, v),
-          sets("Model: z ~ N(0, 1), x | z ~ N(w z, s²)", w, s, x),
-          sets("IWAE", k))));
+          ...(simple ? [] : [sets("Model: z ~ N(0, 1), x | z ~ N(w z, s²)", w, s, x), sets("IWAE", k)]))));
 
     const zs = linspace(-4, 4, 401);
     return function (current) {
       const exact = linearGaussian(current);
-      const iwae = iwaeBound(current, current.k);
-      ladder(bars, {
-        evidence: exact.logEvidence, elbo: exact.elbo, gap: exact.gap,
-        below: [{ name: `IWAE, K = ${current.k}`, value: iwae }],
-        above: { name: "EUBO", value: exact.eubo },
-      });
+      const more = {};
+      if (!simple) {
+        const iwae = iwaeBound(current, current.k);
+        more.below = [{ name: `IWAE, K = ${current.k}`, value: iwae }];
+        more.above = { name: "EUBO", value: exact.eubo };
+        readouts.iwae.set(iwae);
+        readouts.eubo.set(exact.eubo);
+      }
+      ladder(bars, { evidence: exact.logEvidence, elbo: exact.elbo, gap: exact.gap, ...more });
       readouts.elbo.set(exact.elbo);
       readouts.gap.set(exact.gap);
       readouts.sum.set(exact.elbo + exact.gap);
       readouts.logEvidence.set(exact.logEvidence);
-      readouts.iwae.set(iwae);
-      readouts.eubo.set(exact.eubo);
 
       const density = (mean, variance) => zs.map((z) => Math.exp(normalLogPdf(z, mean, variance)));
       const peak = (variance) => Math.exp(normalLogPdf(0, 0, variance));

@@ -107,8 +107,8 @@ def conv_vae(
     for each entry of `filters`, then linear layers; the decoder is its mirror image, and puts out
     exactly as many pixels, odd sizes too.
 
-    On a GPU, `model.to(memory_format=torch.channels_last)` gives the same numbers in a layout that
-    convolutions may find quicker.
+    Inside, the channels of a pixel lie side by side (`torch.channels_last`), where convolutions are
+    quickest.
 
     Args:
         shape: Height and width of the images.

@@ -9,11 +9,13 @@ from vae_lib.training.container import CheckpointError
 from vae_lib.training.diverged import TrainingDiverged
 from vae_lib.training.history import History
 from vae_lib.training.loop import fit
+from vae_lib.training.tensorboard import TensorBoard
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "History",
+    "TensorBoard",
     "TrainConfig",
     "TrainingDiverged",
     "fit",

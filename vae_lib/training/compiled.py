@@ -55,8 +55,9 @@ class CompiledStep(RecordedStep):
     """The step of `Step`, compiled; made when the first whole batch arrives.
 
     The noise comes from the same generator in the same order as in the plain step, so that the two
-    differ by rounding alone, and the state is that of the plain optimiser: a checkpoint of one kind of
-    run can be continued by the other.
+    differ by rounding alone (only `torch.bernoulli` and dropout are drawn by torch's compiler in a way of
+    its own: there the curves agree as those of two seeds do). The state is that of the plain optimiser: a
+    checkpoint of one kind of run can be continued by the other.
 
     Args:
         model: The module to train.
@@ -160,9 +161,11 @@ class CompiledStep(RecordedStep):
             gradient = gradients[i]
             if gradient is not None and shrink is not None:
                 gradient = gradient * shrink
-            if isinstance(self.optimiser, Burda):  # a gradient goes into the moments one step late
-                taken_in = third[i].clone()
-                third[i].copy_(torch.zeros_like(parameter) if gradient is None else gradient)
+            if isinstance(self.optimiser, Burda):
+                gradient = torch.zeros_like(parameter) if gradient is None else gradient
+                # a gradient goes into the moments one step late
+                taken_in = third[i].clone() if self.optimiser.delayed else gradient
+                third[i].copy_(gradient)
             elif gradient is None:
                 continue
             else:

@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 
 from vae_lib import _require
+from vae_lib.training.optimisers import OPTIMISERS
 
 __all__ = ["TrainConfig"]
 
 _CHOICES = {
     "objective": ("elbo", "iwae", "dreg"),
-    "optimiser": ("adam", "burda"),
+    "optimiser": tuple(OPTIMISERS),
     "schedule": ("constant", "cosine", "burda"),
     "precision": ("float32", "bf16"),
 }
@@ -48,8 +49,9 @@ class TrainConfig:
             probability. Validation data are drawn once and stay the same.
         levels: The number of grey levels of data that are whole numbers (uint8): 256, or 2 if they
             are only 0 and 1. Such data stay bytes and are divided by levels − 1 batch by batch.
-        optimiser: "adam", or "burda", the one behind the published numbers of Burda et al.: see
-            `vae_lib.training.optimisers`.
+        optimiser: "adam"; "burda", the one behind the published numbers of Burda et al.; or, for an
+            ablation, "burda-no-sum", "-ones", "-momentum" or "-delay", which lacks one of its details:
+            see `vae_lib.training.optimisers`.
         clip_norm: The longest gradient (of the mean loss of a batch) that is followed; a longer one
             is shortened to it. None lets every gradient pass.
         precision: "float32", or "bf16" for networks that multiply in bfloat16 while log-weights,

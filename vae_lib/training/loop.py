@@ -149,6 +149,7 @@ def _fit(
         if held_out is not None:
             check_values(model, held_out, "validation")
             held_out = held_out.drawn_once()
+        _rehearse(model, examples, config)
         prints = {}
         if keeper is not None or team.size > 1:
             prints["training"] = fingerprint(data)
@@ -251,6 +252,16 @@ def _check_companions(data: Resident, validation: Resident | None, config: Train
         )
     if validation is not None and validation.pixels != data.pixels:
         raise ValueError(f"validation has {validation.pixels} columns; wanted {data.pixels}, as in data")
+
+
+@torch.no_grad()
+def _rehearse(model: nn.Module, data: Resident, config: TrainConfig) -> None:
+    """Let a model that cannot do what is asked of it say so before anything is written."""
+    if config.analytic_kl or config.free_bits or config.prune:
+        objective = make_objective(model, config)
+        device = data.data.device
+        with noise(device, config.seed):
+            objective(data.batch(torch.arange(min(2, len(data)), device=device)), config.beta)
 
 
 @torch.no_grad()

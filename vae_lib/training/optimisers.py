@@ -5,12 +5,13 @@ tensors with names, so that a checkpoint can hold it.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Adam", "Burda", "make_optimiser"]
+__all__ = ["OPTIMISERS", "Adam", "Burda", "make_optimiser"]
 
 
 class Adam:
@@ -37,9 +38,9 @@ class Adam:
         tensor([-0.2500,  0.2500])
     """
 
-    summed = False
-    betas = (0.9, 0.999)
-    eps = 1e-8
+    summed: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]):
         named = [(name, p) for name, p in parameters if p.requires_grad]
@@ -129,6 +130,10 @@ class Adam:
         }
 
 
+# what Burda's optimiser does differently, and can be asked to leave out
+_TWISTS = ("sum", "ones", "momentum", "delay")
+
+
 class Burda(Adam):
     r"""The optimiser behind the published numbers of Burda et al.: Adam with five twists.
 
@@ -137,20 +142,20 @@ class Burda(Adam):
               m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad
               v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2
 
-    with :math:`m_0 = 0, v_0 = 1, \beta_1 = 0.99, \beta_2 = 0.999, \epsilon = 10^{-4}`. The paper tells
-    of :math:`\beta_1 = 0.9` at most; the code published with it does all this:
+    with :math:`m_0 = 0, v_0 = 1, \beta_1 = 0.99, \beta_2 = 0.999, \epsilon = 10^{-4}`. The paper says
+    Adam with :math:`\beta_1 = 0.9` and :math:`\epsilon = 10^{-4}`; the code published with it does
+    this:
 
-    1. **The gradient is summed over the batch**, not averaged (`summed`). Adam hardly minds the scale
-       of a gradient, but :math:`\epsilon` does: :math:`10^{-4}` against a sum over 20 examples is
-       :math:`5 \cdot 10^{-6}` against their mean.
-    2. **Second moments start at one.** A summed gradient of a young network is larger than that for
-       many weights and smaller for most: those start slowly, for about the first thousand steps, and
-       no warm-up of the step size is needed.
-    3. :math:`\beta_1 = 0.99`: the direction is an average over a hundred steps, not ten.
+    1. "sum": **The gradient is summed over the batch**, not averaged (`summed`). Adam hardly minds the
+       scale of a gradient, but :math:`\epsilon` and the ones below do: :math:`10^{-4}` against a sum
+       over 20 examples is :math:`5 \cdot 10^{-6}` against their mean.
+    2. "ones": **Second moments start at one**, and forget it only over a thousand steps. A weight whose
+       summed gradient is well below one moves slowly until then: a warm-up of its own for each weight.
+    3. "momentum": :math:`\beta_1 = 0.99`. The direction is an average over a hundred steps, not ten.
     4. :math:`\epsilon` stands outside the correction of the moments' start. In torch's Adam it is
        added to :math:`\sqrt{v / (1 - \beta_2^t)}`; here, early on, it weighs up to thirty times more.
-    5. **Every move uses the moments from before its own gradient**: the updates of the moments and of
-       the parameters were written side by side, and all of them read the old values. So the first step
+    5. "delay": **Every move uses the moments from before its own gradient.** The updates of moments and
+       parameters were written side by side, and all of them read the old values. So the first step
        moves nothing, and a gradient takes effect one step late.
 
     The fused call of torch first takes a gradient into the moments and then moves by them. It is given
@@ -159,6 +164,8 @@ class Burda(Adam):
 
     Args:
         parameters: As for `Adam`.
+        without: One of the twists in quotes, to be left out: an ablation. Without "momentum"
+            :math:`\beta_1` is 0.9.
 
     Book: chapter 12 (Burda's table). Source: `optimizers.py` of the code published with Burda et
     al. (2016).
@@ -169,18 +176,20 @@ class Burda(Adam):
         >>> for _ in range(2):
         ...     parameter.grad = torch.tensor([30.0])
         ...     optimiser.step(learning_rate=0.1)
-        ...     print(parameter.item())
+        ...     print(round(parameter.item(), 4))
         0.0
-        -0.0489...
+        -0.0489
     """
 
-    summed = True
-    betas = (0.99, 0.999)
     eps = 1e-4
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]):
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], without: str | None = None):
         super().__init__(parameters)
-        self.second = [torch.ones_like(p) for p in self.parameters]
+        self.summed = without != "sum"
+        self.betas = (0.9 if without == "momentum" else 0.99, 0.999)
+        self.delayed = without != "delay"
+        start = 0.0 if without == "ones" else 1.0
+        self.second = [torch.full_like(p, start) for p in self.parameters]
         self.waiting = [torch.zeros_like(p) for p in self.parameters]  # the gradients of the step before
         self.count = torch.zeros((), dtype=torch.int64)
         self.steps = [torch.full((), math.inf, device=p.device) for p in self.parameters]
@@ -197,11 +206,13 @@ class Burda(Adam):
             >>> parameter.data
             tensor([0.])
         """
-        self.count += 1
-        if self.count > 1:  # before there is a gradient the first moments are zero: nothing moves
-            self._fused(dict(enumerate(self.waiting)), self.corrected(learning_rate))
         # `zero_grad` lets go of these tensors and the next backward pass makes others: no copy is needed
-        self.waiting = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        self.count += 1
+        if self.count > 1 or not self.delayed:  # before there is a gradient the first moments are zero
+            used = dict(enumerate(self.waiting if self.delayed else gradients))
+            self._fused(used, self.corrected(learning_rate))
+        self.waiting = gradients
 
     def corrected(self, learning_rate: float) -> float:
         """The step size with the correction of this step, the `count`-th.
@@ -227,12 +238,10 @@ class Burda(Adam):
             >>> parameter.data, optimiser.waiting
             (tensor([0.]), [tensor([3.])])
         """
-        self._fused(dict(enumerate(self.waiting)), learning_rate)
-        for kept, parameter in zip(self.waiting, self.parameters, strict=True):
-            if parameter.grad is None:
-                kept.zero_()
-            else:
-                kept.copy_(parameter.grad)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        self._fused(dict(enumerate(self.waiting if self.delayed else gradients)), learning_rate)
+        for kept, gradient in zip(self.waiting, gradients, strict=True):
+            kept.copy_(gradient)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, as for `Adam`.
@@ -245,11 +254,18 @@ class Burda(Adam):
         return {"count": self.count, **self._named(kinds)}
 
 
+OPTIMISERS: dict[str, Callable[[Iterable[tuple[str, nn.Parameter]]], Adam]] = {
+    "adam": Adam,
+    "burda": Burda,
+    **{f"burda-no-{twist}": partial(Burda, without=twist) for twist in _TWISTS},
+}
+
+
 def make_optimiser(name: str, parameters: Iterable[tuple[str, nn.Parameter]]) -> Adam:
-    """The optimiser of this name.
+    """The optimiser of this name: "adam", "burda", or "burda-no-sum" and the like for an ablation.
 
     Example:
-        >>> type(make_optimiser("burda", nn.Linear(1, 1).named_parameters())).__name__
-        'Burda'
+        >>> make_optimiser("burda-no-sum", nn.Linear(1, 1).named_parameters()).summed
+        False
     """
-    return {"adam": Adam, "burda": Burda}[name](parameters)
+    return OPTIMISERS[name](parameters)

@@ -83,7 +83,8 @@ class Resident:
         if self.config.binarise:
             if x.dtype == torch.uint8:
                 return binarize(x, levels=self.config.levels, look=False).to(self.dtype)
-            return torch.bernoulli(x).to(self.dtype)
+            # not torch.bernoulli: torch's compiler would draw that in another way than torch does
+            return (torch.rand_like(x) < x).to(self.dtype)
         if x.dtype == torch.uint8:
             x = x.to(self.dtype)
             return x if self.config.levels == 2 else x / (self.config.levels - 1)

@@ -1,7 +1,9 @@
 """The values of the data, looked at once for the whole run instead of in every step."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +34,8 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
         name: What they are called in the message.
 
     Raises:
-        ValueError: If a pixel is none that the likelihood gives a probability to.
+        ValueError: If the model wants another number of pixels, or a pixel is none that the likelihood
+            gives a probability to.
 
     Example:
         >>> from vae_lib.networks import mlp_vae
@@ -43,6 +46,11 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
         ...
         ValueError: data holds 40 grey pixels, such as 0.5; wanted every pixel to be 0 or 1 ...
     """
+    inputs = _inputs(model)
+    if inputs not in (None, data.pixels):
+        raise ValueError(
+            f"{name} has {data.pixels} columns; wanted {inputs}, as many as the encoder of the model takes"
+        )
     if data.config.binarise:
         return
     pixels = data.pixels - getattr(model, "conditions", 0)  # `Joined` puts the condition behind x
@@ -54,6 +62,16 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
                 image.check(data.batch(rows)[:, :pixels])
             except ValueError as error:
                 raise ValueError(f"{name}{str(error).removeprefix('x')}") from None
+
+
+def _inputs(model: Any) -> int | None:
+    """The number of values in an example that the model is made for, where its encoder says so."""
+    encoder = model.encoders[0] if hasattr(model, "encoders") else getattr(model, "encoder", None)
+    network = getattr(encoder, "network", None)
+    first = network[0] if isinstance(network, nn.Sequential) and len(network) else None
+    if isinstance(first, nn.Linear):
+        return first.in_features
+    return math.prod(first.unflattened_size) if isinstance(first, nn.Unflatten) else None
 
 
 @contextmanager
