@@ -12,13 +12,7 @@ from vae_lib.laboratory import grid_log_evidence
 from vae_lib.models import AutoEncoder
 from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def linear(variance=1.0):
