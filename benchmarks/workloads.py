@@ -68,6 +68,8 @@ class Workload:
             decoder = _perceptron(self.latent, *self.hidden[::-1], PIXELS, activation=self.activation)
         encoder.load_state_dict(ours.encoder.state_dict())
         decoder.load_state_dict(ours.decoder.state_dict())
+        if self.filters:
+            _channel_by_channel(encoder, decoder, self.filters[-1])
         plain, x = Networks(encoder, decoder), (torch.arange(2 * PIXELS).view(2, PIXELS) % 3 == 0).float()
         if abs(bound(plain, x, 1) - bound(ours, x, 1)) > 0.01:
             raise AssertionError(f"{self.name}: the peers' layers are not those of vae_lib")
@@ -137,6 +139,17 @@ def _plain_convolutions(
 
 
 @torch.no_grad()
+@torch.no_grad()
+def _channel_by_channel(encoder: nn.Sequential, decoder: nn.Sequential, channels: int) -> None:
+    """Ours flattens images pixel by pixel, `nn.Flatten` channel by channel: the same weights in its order."""
+    into = next(layer for layer in encoder if isinstance(layer, nn.Linear))
+    out = [layer for layer in decoder if isinstance(layer, nn.Linear)][-1]
+    order = torch.arange(into.in_features).view(-1, channels).T.flatten()
+    into.weight.copy_(into.weight[:, order])
+    out.weight.copy_(out.weight[order])
+    out.bias.copy_(out.bias[order])
+
+
 def bound(networks: Networks, x: Tensor, samples: int) -> float:
     """The mean bound on ln p(x), the same noise for everybody: how well these weights are trained.
 

@@ -184,7 +184,7 @@ def test_handing_over_a_result_instead_of_the_function():
 
 
 def test_an_unknown_exercise():
-    with pytest.raises(ValueError, match=r"exercise is '9\.9'; wanted one of 2\.1, 2\.2"):
+    with pytest.raises(ValueError, match=r"exercise is '9\.9'; wanted one of 1\.1, 1\.2"):
         check("9.9", right_answer)
 
 
