@@ -129,7 +129,7 @@ def conv_vae(
             likelihood, the activation, the posterior or the prior is unknown.
         ImportError: If the posterior is a flow and zuko is not installed.
 
-    Book: chapter 12 (capstone).
+    Book: chapter 12 (two models).
 
     Example:
         >>> import torch
