@@ -62,7 +62,7 @@ def two_kls() -> Explorable:
     The integrand may be negative, the integral may not. Drag q on the map of the KL over (m, s).
     Address: `#two-kls:m=…,s=…,a=…,map=reverse|forward`.
 
-    Book: {ref}`chapter-kl`.
+    Book: chapter 2 (two directions).
 
     >>> two_kls().kind
     'two-kls'
@@ -93,7 +93,7 @@ def bound_and_gap(*, simple: bool = False) -> Explorable:
         simple: one idea only: the reader moves q and nothing else, and the ELBO with its gap is the
             only bar. The address still sets the model.
 
-    Book: {ref}`chapter-kl`.
+    Book: chapter 2 (what is fixed when).
 
     >>> bound_and_gap().kind
     'bound-and-gap'
@@ -171,7 +171,7 @@ def latent_atlas(
         ValueError: the model is not of that kind, an image is grey or has another number of
             pixels, or the labels do not match.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> latent_atlas(mlp_vae(64, latent=2, hidden=(8,), seed=0)).kind
     'latent-atlas'
@@ -233,7 +233,7 @@ def interpolation(
     Raises:
         ValueError: as `latent_atlas`.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> interpolation(mlp_vae(64, latent=3, hidden=(8,), seed=0), torch.eye(64)[:4]).kind
     'interpolation'
@@ -278,7 +278,7 @@ def retrained(
     Raises:
         ValueError: the images are not square, or `betas` repeat or are empty.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (a VAE on real digits).
 
     >>> retrained(torch.eye(64), betas=(0.5, 2), epochs=1).kind
     'retrained'

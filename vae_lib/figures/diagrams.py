@@ -263,7 +263,7 @@ def training_graph(reparametrised: bool = True) -> Figure:
 def training_graphs() -> list[Figure]:
     """Both training graphs, without and with reparametrisation, for one call of `show`.
 
-    Book: chapter 8.
+    Book: chapter 8 (structure).
 
     Example:
         >>> len(training_graphs())

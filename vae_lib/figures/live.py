@@ -29,7 +29,7 @@ def training_curve(history: History) -> Figure:
     Raises:
         ValueError: the history is empty, or the model has no ELBO (an `AutoEncoder`).
 
-    Book: chapter 8.
+    Book: chapter 8 (a VAE on real digits).
 
     Example:
         >>> from vae_lib.training import TrainConfig
@@ -72,7 +72,7 @@ class LiveCurve:
     Args:
         seconds: the shortest time between two pictures; 0 draws every epoch, whatever it takes.
 
-    Book: chapter 8.
+    Book: chapter 8 (a VAE on real digits).
 
     Example:
         >>> from vae_lib.training import TrainConfig

@@ -32,8 +32,8 @@ class LinearGaussianModel:
         ValueError: the shapes or precisions do not fit, a value is NaN or infinite, or the variance
             is not positive.
 
-    Book: chapter 7 (the exactly solvable VAE), chapter 8. Source: Tipping and Bishop (1999); Lucas
-    et al. (2019) for the ELBO.
+    Book: chapter 7 (the exactly solvable VAE), chapter 8 (a linear VAE). Source: Tipping and
+    Bishop (1999); Lucas et al. (2019) for the ELBO.
 
     Example:
         >>> weight = x = torch.ones(1, 1, dtype=torch.float64)

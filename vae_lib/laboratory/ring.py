@@ -27,7 +27,7 @@ class Ring:
     the density is known, so is the ceiling: no model of these data can exceed an average ln p of
     minus the entropy, -0.593742 nats.
 
-    Book: chapter 1 (noise into a ring). Source: Doersch (2016), section 2, figure 2.
+    Book: chapter 1 (the ring). Source: Doersch (2016), section 2, figure 2.
 
     Example:
         >>> ring = Ring()

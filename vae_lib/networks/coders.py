@@ -41,7 +41,7 @@ class Encoder(nn.Module):
     Raises:
         ValueError: If the posterior has no attribute `latent`.
 
-    Book: chapter 8, chapter 11.
+    Book: chapter 8 (encoder, decoder, prior), chapter 11.
 
     Example:
         >>> from vae_lib.networks import mlp
@@ -94,7 +94,7 @@ class GaussianEncoder(Encoder):
     Raises:
         ValueError: If latent is below 1.
 
-    Book: chapter 8. Source: Kingma and Welling (2014), appendix C.2.
+    Book: chapter 8 (encoder, decoder, prior). Source: Kingma and Welling (2014), appendix C.2.
 
     Example:
         >>> from vae_lib.networks import mlp
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
         likelihood: A module that turns this parameter into a distribution over `x`, such as
             `vae_lib.likelihoods.Bernoulli()`.
 
-    Book: chapter 8.
+    Book: chapter 8 (encoder, decoder, prior).
 
     Example:
         >>> from vae_lib.likelihoods import Bernoulli

@@ -57,7 +57,7 @@ def mlp(
     Raises:
         ValueError: If a size is below 1 or the activation is unknown.
 
-    Book: chapter 8. Source: Glorot and Bengio (2010) for the initial weights.
+    Book: chapter 8 (encoder, decoder, prior). Source: Glorot and Bengio (2010), initial weights.
 
     Example:
         >>> mlp(64, (32,), 4)

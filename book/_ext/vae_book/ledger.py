@@ -142,10 +142,10 @@ def _table(app, docname):
 
 
 def _table_of_page(env, uri, page, entries):
-    table = nodes.table(classes=["vae-ledger"])
+    table = nodes.table(classes=["vae-ledger", "colwidths-given"])
     group = nodes.tgroup(cols=4)
     table += group
-    for width in (14, 14, 44, 28):
+    for width in (19, 18, 38, 25):
         group += nodes.colspec(colwidth=width)
     head = nodes.thead()
     head += _row([[nodes.Text(text)] for text in ("equation", "evidence", "measured", "by")])
