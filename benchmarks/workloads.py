@@ -139,7 +139,6 @@ def _plain_convolutions(
 
 
 @torch.no_grad()
-@torch.no_grad()
 def _channel_by_channel(encoder: nn.Sequential, decoder: nn.Sequential, channels: int) -> None:
     """Ours flattens images pixel by pixel, `nn.Flatten` channel by channel: the same weights in its order."""
     into = next(layer for layer in encoder if isinstance(layer, nn.Linear))
@@ -150,6 +149,7 @@ def _channel_by_channel(encoder: nn.Sequential, decoder: nn.Sequential, channels
     out.bias.copy_(out.bias[order])
 
 
+@torch.no_grad()
 def bound(networks: Networks, x: Tensor, samples: int) -> float:
     """The mean bound on ln p(x), the same noise for everybody: how well these weights are trained.
 

@@ -47,7 +47,8 @@ class QuantileModel:
             std is not positive, or it is so small beside the steepest part of g that the grid would
             need more than 400,001 points.
 
-    Book: chapter 11 (Doersch's appendix A), chapter 1 (infinite mixtures). Source: Doersch (2016), appendix A.
+    Book: chapter 11 (Doersch's appendix A), chapter 1 (infinite mixtures). Source: Doersch (2016),
+    appendix A.
 
     Example:
         >>> zero, one = torch.tensor([0.0, 1.0], dtype=torch.float64)
