@@ -1,6 +1,7 @@
 """Build the book: execute, render to _build/html, and fail on any warning.
 
-The cache of executed pages knows the pages but not `vae_lib`; it is emptied when the library has changed.
+The cache of executed pages knows the pages but neither `vae_lib` nor the recorded runs; it is emptied when
+one of them has changed.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ def library_fingerprint():
     for path in sorted((ROOT / "vae_lib").rglob("*")):
         if path.suffix in (".py", ".js", ".css"):
             digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    for path in sorted((ROOT / "runs").glob("*/card.json")):  # it names the digests of what it is about
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -68,11 +68,11 @@ def stages():
     alone = ["-c", os.devnull, "--rootdir", notebooks.TARGET, "-p", "no:cacheprovider", "--durations=10"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180"]
     elsewhere = ["--ignore=tests/book/test_sources.py", "--ignore=tests/browser/test_site.py"]
-    library = ["tests/library", "tests/figures", "tests/explorables", "tests/exercises", "vae_lib"]
+    library = [f"tests/{area}" for area in ("library", "figures", "explorables", "exercises", "benchmarks")]
     build = Stage("build", [python, "tools/build.py"])
     made = [
         Stage("lint", [python, "-m", "ruff", "check", "."]),
-        Stage("library", [*pytest, *library, "tests/book/test_sources.py"]),
+        Stage("library", [*pytest, *library, "vae_lib", "tests/book/test_sources.py"]),
         build,
         Stage("faults", [*pytest, "tests/mutation"]),
         Stage("types", [python, "-m", "mypy"]),

@@ -1,4 +1,4 @@
-"""`python -m vae_lib`: train a model, evaluate it, sample from it, look after the data."""
+"""`python -m vae_lib`: train a model, evaluate it, sample from it, audit what is said of it."""
 
 import argparse
 import importlib
@@ -16,6 +16,8 @@ commands:
   train      train a VAE and keep checkpoints
   evaluate   ELBO and ln p(x) of a trained model, with standard errors
   sample     draw examples from a trained model
+  card       complete the run card of a training: what its model is worth
+  audit      recompute what a run card reports, and say whether it is so
   data       the data sets: which there are, download, verify
 
 `python -m vae_lib COMMAND --help` explains a command.
@@ -26,7 +28,7 @@ example, half a minute and no download:
   python -m vae_lib evaluate runs/digits
   python -m vae_lib sample runs/digits --out samples.png
 """
-_COMMANDS = ("train", "evaluate", "sample", "data")
+_COMMANDS = ("train", "evaluate", "sample", "card", "audit", "data")
 _PROGRAM = "python -m vae_lib"
 
 

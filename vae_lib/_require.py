@@ -1,29 +1,51 @@
 """Refusals: each names the argument, says what it got and what it wanted."""
 
+import math
+from collections.abc import Sequence
+from numbers import Real
+
 import torch
 from torch import Tensor
 
-__all__ = ["finite", "floating", "positive_integer", "positive_number", "probabilities", "shape"]
+__all__ = [
+    "finite",
+    "floating",
+    "number_within",
+    "positive_integer",
+    "positive_integers",
+    "positive_number",
+    "probabilities",
+    "shape",
+    "tensor",
+]
 
 
-def shape(name: str, tensor: Tensor, wanted: tuple[int | None, ...], meaning: str) -> None:
-    """Refuse a tensor whose shape is not `wanted`; None stands for any size."""
-    fits = tensor.dim() == len(wanted) and all(
-        size in (None, got) for size, got in zip(wanted, tensor.shape, strict=True)
+def tensor(name: str, value: Tensor) -> None:
+    """Refuse lists, NumPy arrays and numbers."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is of type {type(value).__name__}; wanted a torch.Tensor")
+
+
+def shape(name: str, value: Tensor, wanted: tuple[int | None, ...], meaning: str) -> None:
+    """Refuse a value whose shape is not `wanted`; None stands for any size."""
+    tensor(name, value)
+    fits = value.dim() == len(wanted) and all(
+        size in (None, got) for size, got in zip(wanted, value.shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; wanted {meaning}")
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted {meaning}")
 
 
-def floating(name: str, tensor: Tensor) -> None:
+def floating(name: str, value: Tensor) -> None:
     """Refuse integers, booleans and complex numbers."""
-    if not tensor.is_floating_point():
-        raise ValueError(f"{name} has dtype {tensor.dtype}; wanted real floating-point numbers")
+    tensor(name, value)
+    if not value.is_floating_point():
+        raise ValueError(f"{name} has dtype {value.dtype}; wanted real floating-point numbers")
 
 
-def finite(name: str, tensor: Tensor) -> None:
+def finite(name: str, value: Tensor) -> None:
     """Refuse NaN and infinities."""
-    bad = int((~torch.isfinite(tensor)).sum())
+    bad = int((~torch.isfinite(value)).sum())
     if bad:
         raise ValueError(
             f"{name} holds {bad} value{'s' if bad > 1 else ''} that {'are' if bad > 1 else 'is'} "
@@ -37,11 +59,39 @@ def positive_integer(name: str, value: int) -> None:
         raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
 
 
+def positive_integers(name: str, values: Sequence[int]) -> None:
+    """Refuse a list that holds zero, a negative count or what is no integer."""
+    for value in values:
+        positive_integer(name, value)
+
+
 def positive_number(name: str, value: float | int | Tensor) -> None:
     """Refuse a number that is not finite and greater than zero."""
-    number = value.item() if isinstance(value, Tensor) else float(value)
-    if not (0.0 < number < float("inf")):
-        raise ValueError(f"{name} is {number!r}; wanted a finite number greater than 0")
+    value = float(_number(name, value))
+    if not (0.0 < value < math.inf):
+        raise ValueError(f"{name} is {value!r}; wanted a finite number greater than 0")
+
+
+def number_within(name: str, value: float | int | Tensor, lowest: float, highest: float = math.inf) -> None:
+    """Refuse a number outside [lowest, highest], NaN and infinity.
+
+    A tensor is trusted: to look into one, a GPU would have to be waited for.
+    """
+    if isinstance(value, Tensor):
+        return
+    value = _number(name, value)
+    if not (lowest <= value <= highest and math.isfinite(value)):
+        wanted = f"of at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+        raise ValueError(f"{name} is {value!r}; wanted a finite number {wanted}")
+
+
+def _number(name: str, value: float | int | Tensor) -> float | int:
+    """The number that a tensor holds, or the number itself; refuse anything else."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real
+        raise ValueError(f"{name} is {value!r}; wanted a number")
+    return value
 
 
 def probabilities(name: str, rows: Tensor) -> None:

@@ -45,7 +45,7 @@ def kl_categorical(
     .. math:: \mathrm{KL}(q \,\|\, p) = \sum_{z} q(z) \ln \frac{q(z)}{p(z)},
               \qquad 0 \ln 0 = 0
 
-    It is infinite where q puts mass on a z that p excludes.
+    It is infinite where q puts mass on a z that p excludes. A z with q(z) = 0 gets the gradient zero.
 
     Args:
         q: (..., classes), rows that sum to one.
@@ -65,6 +65,8 @@ def kl_categorical(
         >>> kl_categorical(q, p)
         tensor([0.0000, 0.6931])
     """
+    _require.tensor("q", q)
+    _require.tensor("p", p)
     if p.shape not in (q.shape, q.shape[-1:]):
         raise ValueError(
             f"p has shape {tuple(p.shape)}; wanted the shape of q, {tuple(q.shape)}, "
@@ -72,7 +74,11 @@ def kl_categorical(
         )
     _require.probabilities("q", q)
     _require.probabilities("p", p)
-    return (torch.xlogy(q, q) - torch.xlogy(q, p)).sum(-1)
+    # where q is zero both become one before the logarithm: the term is 0, and so is its gradient,
+    # which as minus infinity would turn into NaN behind a softmax that rounds to zero
+    possible = q > 0
+    q, p = torch.where(possible, q, 1), torch.where(possible, p, 1)
+    return (q * (q.log() - p.log())).sum(-1)
 
 
 def kl_diagonal_gaussian(
@@ -120,8 +126,7 @@ def kl_diagonal_gaussian(
                 f"{name} has shape {tuple(value.shape)}; wanted a number, "
                 f"{tuple(mean.shape[-1:])} or the shape of mean, {tuple(mean.shape)}"
             )
-    opposite = -prior_log_var
-    precision = torch.exp(opposite) if isinstance(opposite, Tensor) else math.exp(opposite)
+    precision = torch.exp(-prior_log_var) if isinstance(prior_log_var, Tensor) else _exp(-prior_log_var)
     delta = log_var - prior_log_var
     distance = (mean - prior_mean).square() * precision
     return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
@@ -224,6 +229,14 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         )
     terms = log_q - log_p
     return Estimate(terms.mean(0), terms.std(0) / terms.shape[0] ** 0.5)
+
+
+def _exp(number: float | int) -> float:
+    """e to the number, infinite where Python would raise OverflowError."""
+    try:  # in Python, because a tensor would have to travel to the device at every step
+        return math.exp(number)
+    except OverflowError:
+        return math.inf
 
 
 def _cholesky(name: str, covariance: Tensor) -> Tensor:

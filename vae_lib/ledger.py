@@ -299,7 +299,7 @@ def glue(
     Args:
         name: name of the number, of a–z, 0–9 and "-"; unique on its page.
         value: one number, or text that is taken as it is.
-        spec: Python format of the number, such as `".4f"`, `"+.2f"`, `".1e"` or `","`.
+        spec: Python format of the number, such as `".4f"`, `"+.2f"` or `","`; `".0e"` gives `4·10⁻¹⁶`.
         standard_error: Monte-Carlo standard error of the value, in the same format.
 
     Raises:
@@ -321,7 +321,7 @@ def glue(
         number = _number("value", value)
         if math.isnan(number):
             raise ValueError(f"value of {name!r} is NaN")
-        text = _true_minus(format(number, spec))
+        text = _typeset(format(number, spec))
     if standard_error is not None:
         spread = _number("standard_error", standard_error)
         if isinstance(value, str) or not (math.isfinite(spread) and spread > 0):
@@ -329,7 +329,7 @@ def glue(
                 f"standard_error of {name!r} must be positive and finite, and belong to a number; "
                 f"got {spread!r} for {value!r}"
             )
-        text += " ± " + _true_minus(format(spread, spec.lstrip("+ ")))
+        text += " ± " + _typeset(format(spread, spec.lstrip("+ ")))
     if _shell() is not None:
         from IPython.display import display
 
@@ -339,6 +339,13 @@ def glue(
             metadata={"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}},
         )
     return _GluedText(text)
+
+
+def _typeset(text: str) -> str:
+    """A number for prose: a true minus sign, and a power of ten where Python writes an exponent."""
+    small = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    power = re.compile(r"e([+-]\d+)$")
+    return _true_minus(power.sub(lambda found: "·10" + str(int(found[1])).translate(small), text))
 
 
 def _shell() -> Any:

@@ -52,7 +52,7 @@ def latent_atlas(model: VAE, data: ImageData) -> LatentAtlas | Explorable:
     Raises:
         ValueError: the model has another number of latents.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> from vae_lib.data import load
     >>> atlas = latent_atlas(mlp_vae(64, latent=2, seed=0), load("digits", split="test"))
@@ -75,7 +75,7 @@ def interpolation(model: VAE, data: ImageData) -> Interpolation | Explorable:
         model: a VAE with any number of latents and any likelihood.
         data: the images to choose from.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> from vae_lib.data import load
     >>> line = interpolation(mlp_vae(64, latent=8, seed=0), load("digits", split="test"))
@@ -107,7 +107,7 @@ def quick_retrain(
         epochs: where the slider for the passes over the data stands at the start, up to 200.
         seed: seed of the initial weights and of training.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (a VAE on real digits).
 
     >>> from vae_lib.data import load
     >>> knobs = quick_retrain(load("digits", split="validation"), hidden=(8,), epochs=1)

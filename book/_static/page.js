@@ -26,8 +26,12 @@
     each("div.citation-list[role], dl.citation[role]", function (list) {
       list.removeAttribute("role");
     });
+    // names of files and tests break after a slash, a colon or an underscore, and elsewhere only if they must
+    each(".vae-faults code .pre", function (name) {
+      name.innerHTML = name.innerHTML.replace(/(::|[/_])/g, "$1<wbr>");
+    });
     // a formula, a table or a listing that is wider than the screen scrolls; so it must be reachable by key
-    each("div.math, div.highlight > pre, .vae-scroll", function (box) {
+    each("div.math, div.highlight > pre, .pst-scrollable-table-container", function (box) {
       if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
     });
   }

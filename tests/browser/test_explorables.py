@@ -22,11 +22,30 @@ html {{ color-scheme: light; background: #fff; color: #222832; }}
 html[data-theme="dark"] {{ color-scheme: dark; background: #14181e; color: #ced6dd; }}
 body {{ font-family: sans-serif; margin: 12px auto; max-width: 740px; padding: 0 8px; }}
 </style></head><body><main><h1>One figure</h1>{links}{figure}</main></body></html>"""
-PADS = {"two-kls": ".vae-pad", "bound-and-gap": ".vae-pad", "latent-atlas": ".vae-panel.vae-pad"}
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+PADS = {
+    "noise-to-ring": ".vae-pad",
+    "two-kls": ".vae-pad",
+    "bound-and-gap": ".vae-pad",
+    "jensen-chord": ".vae-pad",
+    "latent-atlas": ".vae-panel.vae-pad",
+}
+KINDS = [
+    "noise-to-ring",
+    "monte-carlo-wall",
+    "two-kls",
+    "bound-and-gap",
+    "jensen-chord",
+    "latent-atlas",
+    "interpolation",
+    "retrained",
+    "predict",
+]
 LINKS = {
+    "noise-to-ring": "#noise-to-ring:t=0.5,n=200,x=0.4,y=0.3",
+    "monte-carlo-wall": "#monte-carlo-wall:d=10,s=0.5,n=300",
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
+    "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -41,8 +60,12 @@ def addresses(tmp_path_factory) -> dict[str, str]:
     fit(model, train.binarized(), TrainConfig(epochs=12, learning_rate=1e-2, progress=False))
     images, labels = test.binarized(), test.labels
     figures = {
+        "noise-to-ring": explorables.noise_to_ring(),
+        "monte-carlo-wall": explorables.monte_carlo_wall(),
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
+        "jensen-chord": explorables.jensen_chord(),
+        "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
         "retrained": explorables.retrained(train.binarized()[:200], betas=(1, 4), epochs=2),
@@ -225,6 +248,40 @@ def test_the_evidence_line_is_never_crossed_and_never_moves(visit):
         assert values["ELBO"] == values["ln p(x)"]
 
 
+def test_the_simple_form_moves_q_and_shows_one_bound(visit):
+    with visit("simple") as tab:
+        assert set(readouts(tab)) == {"ELBO", "KL(q‖posterior)", "their sum", "ln p(x)"}
+        assert tab.locator("input[type=range]").count() == 2
+        assert tab.locator("rect.vae-bar").count() == 2
+        before = readouts(tab)
+        slider = tab.locator("input[type=range]").first
+        slider.focus()
+        for _ in range(4):
+            slider.press("ArrowRight")
+        after = readouts(tab)
+        assert after["ELBO"] > before["ELBO"]
+        assert after["ln p(x)"] == before["ln p(x)"] == pytest.approx(after["their sum"], abs=2e-3)
+        for word in ("IWAE", "EUBO"):
+            assert word not in tab.locator(".vae-figure").inner_text()
+
+
+@pytest.mark.parametrize("kind", ["bound-and-gap", "simple"])
+def test_a_label_is_no_wider_than_its_bar_on_a_phone(open_page, addresses, kind):
+    # the column of a page that is 390 pixels wide is narrower than this
+    with open_page(addresses[kind], width=350, height=844) as tab:
+        settle(tab)
+        too_wide = tab.evaluate(
+            """() => {
+              const bars = [...document.querySelectorAll('rect.vae-bar')].map(b => b.getBoundingClientRect());
+              return [...document.querySelectorAll('svg text')]
+                .filter(t => /^(ELBO|gap|EUBO) [−0-9]/.test(t.textContent))
+                .map(t => [t.textContent, t.getBoundingClientRect()])
+                .filter(([, box]) => !bars.some(b => b.left + 2 <= box.left && box.right <= b.right - 2))
+                .map(([text]) => text); }"""
+        )
+        assert too_wide == []
+
+
 def test_the_notes_line_66(visit):
     with visit("bound-and-gap") as tab:
         tab.get_by_role("button", name="The note's line 66").click()
@@ -234,6 +291,23 @@ def test_the_notes_line_66(visit):
         assert readouts(tab)["ELBO"] == pytest.approx(-2.62, abs=0.01)
         tab.get_by_role("button", name="q := prior").click()
         assert (state(tab)["m"], state(tab)["v"]) == (0, 1)
+
+
+def test_the_chord_stays_below_a_concave_curve(visit):
+    with visit("jensen-chord") as tab:
+        assert readouts(tab)["E f(X)"] == pytest.approx(0.693, abs=1e-3)
+        assert readouts(tab)["f(E X)"] == pytest.approx(0.916, abs=1e-3)
+        tab.get_by_label("t²/6").check()
+        values = readouts(tab)
+        assert values["f(E X)"] < values["E f(X)"]
+        tab.get_by_role("button", name="All at the mean").click()
+        assert readouts(tab)["f(E X) − E f(X)"] == 0
+        tab.get_by_role("button", name="Counter-example to line 47").click()
+        assert (state(tab)["f"], state(tab)["x2"]) == ("log", 4)
+        line = tab.locator(".vae-evidence")
+        assert float(line.get_attribute("x1")) == 0
+        width = tab.locator(".vae-panel", has=line).bounding_box()["width"]
+        assert float(line.get_attribute("x2")) == pytest.approx(width, abs=1)
 
 
 def test_best_q_buttons(visit):

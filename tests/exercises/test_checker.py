@@ -108,7 +108,7 @@ def test_an_exception_after_right_values_is_not_right():
         ("0.5", "it returned a str"),
         ({"kl": 1.0}, "it returned a dict"),
         (lambda: 0, "it returned a function"),
-        (object(), "it returned a object"),
+        (object(), "it returned an object"),
     ],
 )
 def test_things_that_are_no_numbers(returned, words):
@@ -184,7 +184,7 @@ def test_handing_over_a_result_instead_of_the_function():
 
 
 def test_an_unknown_exercise():
-    with pytest.raises(ValueError, match=r"exercise is '9\.9'; wanted one of 2\.1, 2\.2"):
+    with pytest.raises(ValueError, match=r"exercise is '9\.9'; wanted one of 1\.1, 1\.2"):
         check("9.9", right_answer)
 
 

@@ -103,5 +103,5 @@ def test_the_command_line(tmp_path, capsys):
     assert builder.main(["student", "99_nothing"]) == 1
     assert builder.main(["student", name, "--variant", "99"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0].startswith("exercises: there is no source 99_nothing.md; there are 02_")
+    assert errors[0].startswith("exercises: there is no source 99_nothing.md; there are 01_")
     assert errors[1] == f"exercises: {name} has the variants 0 to 2; there is no 99"

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from vae_lib.explorables import SCRIPT_FILE
+from vae_lib.explorables import SCRIPT_FILES
 
 BRIDGE = """
-const figures = require(process.argv[1]);
+const [figures] = process.argv.slice(1).map((path) => require(path));
 const plain = (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value;
 const layers = new Map();
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
@@ -58,7 +58,7 @@ def js() -> Iterator[Callable[..., Any]]:
             pytest.fail(reason)
         pytest.skip(reason)
     process = subprocess.Popen(
-        [node, "-e", BRIDGE, str(SCRIPT_FILE)],
+        [node, "-e", BRIDGE, *map(str, SCRIPT_FILES)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from vae_lib import explorables, figures
-from vae_lib.explorables import CSS_FILE, SCRIPT_FILE, _network, _pictures
+from vae_lib.explorables import CSS_FILE, _network, _pictures, script
 from vae_lib.models import VAE
 from vae_lib.networks import linear_vae, mlp_vae
 
@@ -38,8 +38,11 @@ def images():
 def shown(model, images):
     labels = torch.arange(30) % 10
     return {
+        "noise-to-ring": explorables.noise_to_ring(),
+        "monte-carlo-wall": explorables.monte_carlo_wall(),
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
+        "jensen-chord": explorables.jensen_chord(),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
         "retrained": explorables.retrained(images, betas=(1, 4), epochs=1),
@@ -55,7 +58,17 @@ def quick_poster(monkeypatch):
     monkeypatch.setattr(_posters, "latent_atlas", lambda *args: b"")
 
 
-KINDS = ["two-kls", "bound-and-gap", "latent-atlas", "interpolation", "retrained", "predict"]
+KINDS = [
+    "noise-to-ring",
+    "monte-carlo-wall",
+    "two-kls",
+    "bound-and-gap",
+    "jensen-chord",
+    "latent-atlas",
+    "interpolation",
+    "retrained",
+    "predict",
+]
 
 
 class Elements(HTMLParser):
@@ -110,7 +123,7 @@ def test_the_book_gets_a_poster_and_no_script(monkeypatch, shown, kind):
 def test_a_live_notebook_gets_script_and_style(monkeypatch, shown, kind):
     monkeypatch.delenv("VAE_BOOK_BUILD", raising=False)
     text = shown[kind]._repr_mimebundle_()["text/html"]
-    assert SCRIPT_FILE.read_text(encoding="utf-8") in text
+    assert script() in text
     assert CSS_FILE.read_text(encoding="utf-8") in text
     assert text.rstrip().endswith("VaeFigures.mountAll();</script>")
     assert text.startswith('<div class="vae-figure"')
@@ -123,12 +136,12 @@ def test_a_front_end_can_ask_for_less(shown):
 
 
 def test_the_script_asks_for_nothing_from_elsewhere():
-    script, style = SCRIPT_FILE.read_text(encoding="utf-8"), CSS_FILE.read_text(encoding="utf-8")
-    addresses = set(re.findall(r"\w+://[^\"'\s)]+", script + style))
+    style = CSS_FILE.read_text(encoding="utf-8")
+    addresses = set(re.findall(r"\w+://[^\"'\s)]+", script() + style))
     assert addresses == {"http://www.w3.org/2000/svg"}, "the namespace of SVG is a name, not a request"
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "import(", "fetch(", "@import"):
-        assert word not in script + style
-    assert not re.search(r"^\s*(import|export)\b", script, re.MULTILINE)
+        assert word not in script() + style
+    assert not re.search(r"^\s*(import|export)\b", script(), re.MULTILINE)
 
 
 def test_colours_are_those_of_the_house():
@@ -282,3 +295,12 @@ def test_strips_keep_every_pixel(images):
     assert sheet.shape == (17, 26)
     assert (sheet[9:17, 18:26] == 255 * images[5].reshape(8, 8).numpy()).all()
     assert (sheet[:, 8] == 128).all()
+
+
+def test_the_simple_form_says_and_shows_less():
+    full, simple = explorables.bound_and_gap(), explorables.bound_and_gap(simple=True)
+    assert (full.spec, simple.spec) == ({}, {"simple": True})
+    assert "IWAE" in full.alt
+    assert "IWAE" not in simple.alt
+    assert "EUBO" not in simple.alt
+    assert simple.poster != full.poster

@@ -89,10 +89,10 @@ def test_one_sentence_leaves_the_axes_to_the_description():
 
 def test_scales_with_the_page(full):
     root = ET.fromstring(full)
-    assert root.get("viewBox") == "0 0 360 504"
+    assert root.get("viewBox") == "0 0 302.4 504"
     assert root.get("width") == "100%"
     assert root.get("height") is None
-    assert "max-width:600px" in root.get("style")
+    assert "max-width:504px" in root.get("style")
 
 
 def test_no_fixed_colour_is_left(full):

@@ -169,6 +169,8 @@ def test_log_mean_exp_refuses():
         log_mean_exp(torch.tensor(1.0))
     with pytest.raises(ValueError, match="x has dtype"):
         log_mean_exp(torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match=r"x is of type ndarray; wanted a torch\.Tensor"):
+        log_mean_exp(np.zeros(3))
 
 
 def test_the_type_checker_is_on():

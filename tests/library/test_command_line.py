@@ -26,12 +26,7 @@ from vae_lib.training import TrainConfig, TrainingDiverged, load_checkpoint, sav
 QUICK = ["--epochs", "2", "--latent", "2", "--hidden", "8", "--device", "cpu"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +69,7 @@ def test_train_writes_a_folder_and_says_so(trained, here, capsys):
     assert err == ""
     assert "2 epochs on 1197 examples of digits" in out
     assert inside(here) == ["runs", "runs/a"] + [
-        f"runs/a/{name}" for name in ("best.safetensors", "history.jsonl", "last.safetensors")
+        f"runs/a/{name}" for name in ("best.safetensors", "card.json", "history.jsonl", "last.safetensors")
     ]
     # the same command makes the same bytes
     for name in ("best.safetensors", "last.safetensors"):
@@ -347,7 +342,7 @@ BAD = [
     (["sample", "TRAINED", "--out", "no/x.png"], "there is no folder no"),
     (["sample", "TRAINED", "--seed", "-1"], "--seed is -1"),
     (["sample", "linear.safetensors"], "does not say how its model is built"),
-    (["tarin"], "there is no command 'tarin'; wanted one of: train, evaluate, sample, data"),
+    (["tarin"], "there is no command 'tarin'; wanted one of: train, evaluate, sample, card, audit, data"),
     (["--colour"], "unrecognized arguments: --colour"),
 ]
 

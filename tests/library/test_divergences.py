@@ -81,10 +81,21 @@ class TestCategorical:
         with pytest.raises(ValueError, match=message):
             kl_categorical(torch.tensor(q), torch.tensor(p))
 
+    def test_a_probability_that_rounds_to_zero_has_no_gradient_and_not_nan(self):
+        logits = torch.tensor([[0.0, 0.5, -200.0]], requires_grad=True)  # softmax is 0 in float32
+        p = torch.tensor([0.2, 0.3, 0.5])
+        kl_categorical(logits.softmax(-1), p).sum().backward()
+        twin = logits.detach()[:, :2].double().requires_grad_()  # the same without the third
+        (twin.softmax(-1) * (twin.log_softmax(-1) - p[:2].log())).sum().backward()
+        torch.testing.assert_close(logits.grad[:, :2].double(), twin.grad, rtol=1e-5, atol=1e-6)
+        assert logits.grad[0, 2] == 0
+
     @pytest.mark.usefixtures("unchecked")
-    def test_refuses_integers(self):
+    def test_refuses_integers_and_lists(self):
         with pytest.raises(ValueError, match="q has dtype"):
             kl_categorical(torch.tensor([1, 0]), torch.tensor([1, 0]))
+        with pytest.raises(ValueError, match=r"p is of type list; wanted a torch\.Tensor"):
+            kl_categorical(torch.tensor([0.5, 0.5]), [0.5, 0.5])
 
 
 class TestDiagonalGaussian:
@@ -170,6 +181,12 @@ class TestDiagonalGaussian:
     def test_arguments_are_keywords(self):
         with pytest.raises(TypeError):
             kl_diagonal_gaussian(torch.zeros(1, 1), torch.zeros(1, 1))
+
+    def test_a_prior_too_narrow_for_a_number_is_infinitely_far(self):
+        mean, log_var = torch.tensor([[0.5]]), torch.tensor([[0.0]])
+        for narrow in (-1e4, torch.tensor(-1e4)):
+            kl = kl_diagonal_gaussian(mean=mean, log_var=log_var, prior_log_var=narrow)
+            assert kl.tolist() == [math.inf]
 
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("name", ["log_var", "prior_mean", "prior_log_var"])

@@ -11,19 +11,13 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from vae_lib.bounds import effective_sample_size, elbo, iwae_bound
-from vae_lib.evaluation import active_units, log_likelihood, mean_over_examples
+from vae_lib.evaluation import active_units, convergence, log_likelihood, mean_over_examples
 from vae_lib.evaluation.running import RunningWeights
 from vae_lib.laboratory import grid_log_evidence
 from vae_lib.models import VAE, AutoEncoder
 from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def coins(n=100, pixels=12, seed=0):
@@ -201,7 +195,7 @@ def test_chunks_change_nothing(dtype):
 def watched(model):
     """The codes that the decoder sees, call by call."""
     seen = []
-    model.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    model.decoder.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     return seen
 
 
@@ -224,7 +218,7 @@ def test_a_large_k_needs_no_more_memory_than_a_small_one():
         seen = watched(model)
         log_likelihood(model, coins(3, 4), k=k)
         assert max(z.numel() for z in seen) <= 50 * 3
-        model.decoder._forward_pre_hooks.clear()
+        model.decoder.network._forward_pre_hooks.clear()
 
 
 def test_more_samples_go_on_where_fewer_stopped():
@@ -286,6 +280,57 @@ def test_progress_bar_only_when_asked(capfd):
     assert capfd.readouterr() == ("", "")
     log_likelihood(steep(), coins(4), k=1, progress=True)
     assert "4/4" in capfd.readouterr().err
+
+
+# --- convergence in k ---------------------------------------------------------------------------------
+
+
+def test_convergence_is_one_pass_through_the_same_samples():
+    model, x = steep(), coins(70)
+    seen = watched(model)
+    found = convergence(model, x, (1, 50, 70, 150, 155), seed=3, chunk=20)
+    assert sum(z.shape[0] * z.shape[1] for z in seen) == 155 * 70
+    assert list(found) == [1, 50, 70, 150, 155]
+    for k in (50, 150, 155):
+        alone = log_likelihood(model, x, k, seed=3)
+        for name, column in alone._asdict().items():
+            assert torch.allclose(getattr(found[k], name), column, atol=1e-5, rtol=1e-4), (k, name)
+    assert torch.equal(found[1].value, found[1].elbo)
+    assert found[70].effective_sample_size.max() <= 70
+
+
+def test_convergence_climbs_from_the_elbo_to_the_evidence():
+    model, x = crooked_linear()
+    found = convergence(model, x, (1, 10, 1000))
+    exact = linear_gaussian_model(model)
+    elbo = exact.elbo(x, model.encoder.weight.detach(), model.encoder.variance.detach())
+    values = [found[k].value for k in (1, 10, 1000)]
+    first, last = mean_over_examples(values[0] - elbo), mean_over_examples(values[2] - exact.log_evidence(x))
+    assert abs(first.value) < 5 * first.standard_error
+    assert abs(last.value) < 5 * last.standard_error
+    assert last.standard_error < 0.02
+    found = convergence(steep(), coins(2000), (1, 10, 1000))  # an encoder that is worse
+    for few, many in ((1, 10), (10, 1000)):
+        gain = mean_over_examples(found[many].value - found[few].value)
+        assert gain.value > 3 * gain.standard_error
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("ks", "message"),
+    [
+        ((), r"ks is \(\); wanted whole numbers of at least 1, in ascending order"),
+        ((0, 5), r"ks is \(0, 5\)"),
+        ((5, 1), r"ks is \(5, 1\)"),
+        ((5, 5), r"ks is \(5, 5\)"),
+        ((1, 2.5), r"ks is \(1, 2.5\)"),
+    ],
+)
+def test_convergence_refuses(ks, message):
+    with pytest.raises(ValueError, match=message):
+        convergence(steep(), coins(3), ks)
+    with pytest.raises(ValueError, match="NaN"):
+        convergence(steep(), coins(3) * math.nan)
 
 
 # --- the mean over examples ---------------------------------------------------------------------------

@@ -15,13 +15,7 @@ from vae_lib.laboratory.surgery import grid_elbo_surgery
 from vae_lib.models import VAE, AutoEncoder
 from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Codes(nn.Module):

@@ -21,6 +21,7 @@ FLOORS = [
     {"posteriors", "priors", "models", "networks", "builders"},
     {"data"},
     {"training", "evaluation"},
+    {"cards"},
     {"ledger", "figures", "explorables", "widgets", "exercises"},
     {"commands", "__main__"},
 ]

@@ -1,8 +1,9 @@
 """The gradient matrix: every estimator on every model whose gradient is known exactly.
 
 Bias is a z-score, noise a ratio of variances. The exact gradients are central differences of exact
-bounds: the trapezoid rule over all k-tuples of nodes for one Gaussian latent, closed forms for two,
-enumeration for discrete latents. None of them is differentiated by autograd or sampled.
+bounds: the trapezoid rule over all k-tuples of nodes for one Gaussian latent, the closed form (k = 1) or
+all pairs of nodes (k = 2) for two, enumeration for discrete latents. None of them is differentiated by
+autograd or sampled.
 """
 
 import functools
@@ -107,13 +108,22 @@ def curved_likelihood(z, backend):
 
 
 def two_latents() -> Model:
-    """Correlated posterior, diagonal q; the ELBO of `LinearGaussianModel` is in closed form."""
+    """Correlated posterior, diagonal q; the ELBO is in closed form, L_2 is a sum over pairs of nodes."""
     model = LinearGaussianModel(double([[1.0, 0.6], [0.2, -0.8], [0.5, 0.9]]), double([0.1, -0.2, 0.0]), 0.5)
     x = double([[1.0, -0.5, 0.8]])
     y = (x - model.bias)[0]
 
+    line = np.linspace(-6.0, 6.0, 21)
+    noise = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)  # (441, 2)
+    mass = np.exp(-0.5 * (noise**2 + LN_2PI).sum(-1)) * (line[1] - line[0]) ** 2
+
     def bound(k, mean, log_var):
-        assert k == 1
+        if k > 1:
+            z = mean + np.exp(log_var / 2) * noise
+            error = y.numpy() - z @ model.weight.numpy().T
+            log_likelihood = -0.5 * (error**2 / 0.5 + math.log(0.5) + LN_2PI).sum(-1)
+            log_ratio = -0.5 * (z**2 - noise**2 - log_var).sum(-1)  # prior to q
+            return mean_over_tuples(log_likelihood + log_ratio, mass, k)
         encoder = torch.outer(double(mean), y) / y.square().sum()  # the encoder that maps y to mean
         return model.elbo(x, encoder, double(log_var).exp()).item()
 
@@ -219,12 +229,14 @@ UNBIASED = [
     *itertools.product(
         ("pathwise", "analytic KL", "STL", "score", "score, b = -3", "score, leave one out"), GAUSSIAN
     ),
-    *itertools.product(("IWAE 2", "IWAE 3", "DReG 2", "DReG 3", "VIMCO 2", "VIMCO 3"), ONE_GAUSSIAN),
+    *itertools.product(("IWAE 2", "DReG 2", "VIMCO 2"), GAUSSIAN),
+    *itertools.product(("IWAE 3", "DReG 3", "VIMCO 3"), ONE_GAUSSIAN),
     *itertools.product(("score", "score, b = -3", "score, leave one out", "VIMCO 2", "VIMCO 3"), DISCRETE),
 ]
 BIASED = [
-    *itertools.product(("STL 2", "STL 3"), ONE_GAUSSIAN),
-    *itertools.product(("Gumbel, 1", "Gumbel, 5"), ("causes", "two codes")),
+    *itertools.product(("STL 2",), GAUSSIAN),
+    *itertools.product(("STL 3",), ONE_GAUSSIAN),
+    *itertools.product(("Gumbel, 1", "Gumbel, 5"), DISCRETE),
 ]
 
 
@@ -250,6 +262,19 @@ def summary(estimator: str, model: str) -> tuple[float, float]:
 @functools.cache
 def exact_gradient(model: str, k: int) -> dict[str, np.ndarray]:
     return MODELS[model].exact(k)
+
+
+def test_no_cell_of_the_matrix_is_missing():
+    anything = ("score", "VIMCO")  # the others need a z that can be reparametrised, or relaxed
+    cells = set()
+    for estimator, model in itertools.product(ESTIMATORS, MODELS):
+        discrete = model in DISCRETE
+        fits = estimator.startswith(anything) or discrete == estimator.startswith("Gumbel")
+        too_many_triples = model == "two latents" and ESTIMATORS[estimator][1] == 3
+        if fits and not too_many_triples:
+            cells.add((estimator, model))
+    assert sorted(UNBIASED + BIASED) == sorted(cells)
+    assert {name.split(" ")[0].rstrip(",") for name, _ in BIASED} == {"STL", "Gumbel"}
 
 
 @pytest.mark.parametrize(("estimator", "model"), UNBIASED)

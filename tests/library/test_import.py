@@ -84,7 +84,7 @@ def test_nothing_heavy_is_pulled_in(report):
 
 
 def test_well_under_a_second_beyond_torch(report):
-    assert report["seconds"] < 0.5  # seconds of processor time, so that a busy machine is no fault
+    assert report["seconds"] < 0.3  # seconds of processor time, so that a busy machine is no fault
 
 
 def test_the_watch_sees_what_it_should(report):

@@ -215,6 +215,8 @@ class TestRefusals:
             ([0.5, 0.5], [1.0, 1.0], r"likelihood has shape \(2,\)"),
             ([math.nan, 0.5], [[1.0], [1.0]], "prior holds 1 value that is NaN"),
             ([1.5, -0.5], [[1.0], [1.0]], r"prior holds the probability -0\.5"),
+            ([0.5, 0.5], [[1.0], [0.5, 0.5]], "likelihood is .*; wanted a table of numbers"),
+            ("ab", [[1.0], [1.0]], "prior is 'ab'; wanted a table of numbers"),
             # the columns sum to one, not the rows: a table given the wrong way round
             ([0.5, 0.5], [[0.9, 0.3], [0.1, 0.7]], r"likelihood holds a row that sums to"),
         ],
@@ -229,6 +231,7 @@ class TestRefusals:
             (torch.tensor([4]), "x holds symbols from 4 to 4; wanted 0 to 3"),
             (torch.tensor([-1, 2]), "x holds symbols from -1 to 2"),
             (torch.tensor([0.0]), "x has dtype torch.float32; wanted torch.int64"),
+            ([0, 1], r"x is of type list; wanted a torch\.Tensor"),
             (torch.tensor(1), r"x has shape \(\); wanted \(batch,\)"),
             (torch.tensor([[1]]), r"x has shape \(1, 1\)"),
         ],

@@ -198,6 +198,9 @@ def test_an_x_that_cannot_occur():
         ({"half_width": math.nan}, "half_width is nan"),
         ({"x": torch.zeros(0, 2)}, r"x has shape \(0, 2\)"),
         ({"x": torch.tensor(1.0)}, r"x has shape \(\)"),
+        ({"x": torch.zeros(3, 0)}, r"x has shape \(3, 0\)"),
+        ({"x": [[1.0]]}, r"x is of type list; wanted a torch\.Tensor"),
+        ({"log_likelihood": lambda x, z: 0.0}, r"log_likelihood\(x, z\) is of type float"),
         (
             {"log_likelihood": lambda x, z: torch.zeros(len(x), len(z))},
             r"returned the shape \(3, 801\) for 801 rows of z and 3 of x; wanted \(rows, batch\)",

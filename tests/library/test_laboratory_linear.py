@@ -425,6 +425,8 @@ class TestRefusals:
             (torch.ones(3, 1), torch.full((3,), math.inf), 1.0, "bias holds 3 values"),
             (torch.ones(3, 1), torch.zeros(3).double(), 1.0, "bias has dtype torch.float64"),
             (torch.ones(3, 1).long(), torch.zeros(3), 1.0, "weight has dtype torch.int64"),
+            ([[1.0]], torch.zeros(1), 1.0, r"weight is of type list; wanted a torch\.Tensor"),
+            (torch.ones(3, 1), torch.zeros(3), "narrow", "variance is 'narrow'; wanted a number"),
         ],
     )
     def test_models(self, weight, bias, variance, message):
@@ -459,6 +461,8 @@ class TestRefusals:
             model.elbo(x, weight.T, variance)
         with pytest.raises(ValueError, match=r"encoder_variance has shape \(1,\); wanted \(q,\)"):
             model.elbo(x, weight, variance[:1])
+        with pytest.raises(ValueError, match="encoder_weight holds 18 values that are NaN"):
+            model.elbo(x, weight * math.nan, variance)
         for bad in (0.0, -1.0, math.nan):
             with pytest.raises(ValueError, match=f"encoder_variance holds {bad:.6g}"):
                 model.elbo(x, weight, torch.full_like(variance, bad))

@@ -92,9 +92,10 @@ def test_inside_the_circle_and_far_out():
 
 
 class TestNoisyDecoder:
-    @pytest.mark.parametrize("variance", [0.05, 0.01, 0.002, 1e-4])
+    @pytest.mark.parametrize("variance", [2.0, 0.05, 0.01, 0.002, 1e-4])
     def test_agrees_with_adaptive_quadrature(self, variance):
-        radii = np.array([0.9, 1.0, 1.1, 1.25, 1.45])
+        # the last ones lie where the noise of the ring has no weight, but the model still has a density
+        radii = np.array([0.9, 1.0, 1.1, 1.25, 1.45, 1.9, 2.2, 2.6])
 
         def density(r, radius):
             rho = 1 + r / 10
@@ -103,8 +104,9 @@ class TestNoisyDecoder:
 
         got = Ring().noisy_log_prob(torch.tensor(np.stack([0 * radii, -radii], -1)), variance)
         for radius, value in zip(radii, got.tolist(), strict=True):
-            width = 10 * math.sqrt(variance)
-            cuts = sorted({0.0, 12.0, *np.clip(10 * (radius - 1) + width * np.arange(-8, 9), 0, 12)})
+            centre = 10 * (radius - 1) / (1 + 100 * variance)  # of r given x
+            width = 10 * math.sqrt(variance / (1 + 100 * variance))
+            cuts = sorted({0.0, 30.0, *np.clip(centre + width * np.arange(-8, 9), 0, 30)})
             pieces = [
                 scipy.integrate.quad(density, a, b, args=(radius,), epsabs=0, epsrel=1e-11)[0]
                 for a, b in itertools.pairwise(cuts)
@@ -130,6 +132,14 @@ class TestNoisyDecoder:
         # the ends: the integrand is odd in the radius, so Euler and Maclaurin give p(0) step² pi / 6 more
         total = total + density[0] * (3.5 / 700) ** 2 * math.pi / 6
         assert total.item() == pytest.approx(1.0, abs=1e-9)
+
+    def test_far_outside_nothing_underflows(self):
+        """There r is a Gaussian that the cut at 0 does not touch: Laplace's formula, to O(1 / r)."""
+        log_p = Ring().noisy_log_prob(torch.tensor([[0.0, 1e4]]), 0.01).item()
+        r = 10 * (1e4 - 1) / 2  # at variance 0.01 half of the way
+        kernel = r * math.exp(-0.5 * math.log(2 * math.pi * 1e4 * (1 + r / 10) / 0.01))
+        expected = math.log(kernel * math.sqrt(math.pi)) - r * r - math.log(2 * math.pi * 0.01)
+        assert log_p == pytest.approx(expected, abs=1e-3, rel=1e-12)
 
     def test_no_preferred_angle(self):
         radii = np.array([0.7, 1.1, 1.3])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributions
 
-from vae_lib.likelihoods import Bernoulli, Gaussian, bits_per_dim
+from vae_lib.likelihoods import Bernoulli, Categorical, Gaussian, bits_per_dim
 
 BOTH = [Bernoulli(), Gaussian(std=0.4), Gaussian(std=0.4, learned=True)]
 
@@ -56,6 +56,15 @@ class TestEveryLikelihood:
                 p.log_prob(wrong)
 
     @pytest.mark.parametrize("likelihood", BOTH, ids=str)
+    def test_a_batch_that_does_not_fit_is_refused(self, likelihood):
+        p = likelihood(torch.zeros(7, 6, 5))
+        for fits in ((6, 5), (1, 5), (5,), (2, 7, 6, 5)):
+            assert p.log_prob(torch.zeros(fits)).shape[-2:] == (7, 6)
+        for wrong in (torch.zeros(4, 5), torch.zeros(2, 6, 5)):
+            with pytest.raises(ValueError, match=rf"x has shape \({wrong.shape[0]}.*of shape \(7, 6\)"):
+                p.log_prob(wrong)
+
+    @pytest.mark.parametrize("likelihood", BOTH, ids=str)
     def test_nan_is_refused(self, likelihood):
         x = torch.zeros(2, 3)
         x[1, 2] = math.nan
@@ -71,6 +80,12 @@ class TestEveryLikelihood:
             likelihood(torch.tensor(0.0))
         with pytest.raises(ValueError, match=r"(logits|mean) has dtype torch.int64"):
             likelihood(torch.zeros(2, 3, dtype=torch.long))
+
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize("likelihood", [*BOTH, Categorical(levels=3)], ids=str)
+    def test_an_array_is_refused(self, likelihood):
+        with pytest.raises(ValueError, match=r"x is of type ndarray; wanted a torch\.Tensor"):
+            likelihood(torch.zeros(2, 3)).log_prob(np.zeros((2, 3)))
 
     @pytest.mark.parametrize("likelihood", BOTH, ids=str)
     def test_expanding_keeps_the_refusals(self, likelihood):

@@ -375,6 +375,14 @@ def test_bad_input_gets_a_clear_error(binary):
     for call in (model.elbo, model.log_weights, model.reconstruct):
         with pytest.raises(ValueError, match=r"x has shape \(6,\)"):
             call(x[0])
+        with pytest.raises(ValueError, match=r"x has shape \(0, 6\).*at least one example"):
+            call(x[:0])
+        with pytest.raises(ValueError, match=r"x has dtype torch\.uint8"):
+            call(x.to(torch.uint8))
+        with pytest.raises(ValueError, match=r"x has shape \(7, 1\); wanted \(\.\.\., 6\)"):
+            call(x[:, :1])
+    with pytest.raises(ValueError, match=r"z has shape \(7, 1\); wanted \(\.\.\., 2\)"):
+        model.decode(x[:, :1])
     with pytest.raises(ValueError, match="grey pixels"):
         model.elbo(x * 0.5)
     with pytest.raises(ValueError, match="NaN"):

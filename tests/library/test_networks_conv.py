@@ -1,5 +1,7 @@
 """The convolutional builder: sizes, the layout of flat images, and the start of its decoder."""
 
+from itertools import chain
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from vae_lib.networks import (
     set_output_bias,
 )
 from vae_lib.networks.convolutional import PixelBias, Rows, _PixelByPixel
+from vae_lib.training.optimisers import Adam
 
 SHAPES = [(28, 28), (28, 20), (8, 8), (105, 105), (7, 5), (1, 1), (1, 9), (13, 28), (3, 64)]
 
@@ -153,12 +156,42 @@ def test_channels_last_gives_the_same_numbers():
         torch.manual_seed(1)
         return model.elbo(x)
 
-    before = value()
-    model.to(memory_format=torch.channels_last)
     weight = model.encoder.network[1].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
+    before = value()
+    model.to(memory_format=torch.contiguous_format)
+    assert weight.is_contiguous()
     assert torch.allclose(value(), before, atol=1e-10)
+
+
+def test_no_image_is_copied_between_convolutions_and_rows():
+    """The channels of a pixel lie side by side all the way, forwards and in the gradient."""
+    model = conv_vae((8, 8), 2, filters=(4, 6), seed=0)
+    seen = []
+    for part in model.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            part.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    model.elbo(torch.rand(5, 64).round()).mean().backward()
+    assert len(seen) == 4
+    for images in chain(*seen):
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_fused_optimiser_minds_the_layout():
+    """It goes through the memory, the reference through the indices: they meet if the layouts agree."""
+    ours, theirs = (conv_vae((8, 8), 2, channels=2, filters=(4, 6), seed=0) for _ in range(2))
+    mine, reference = Adam(ours.named_parameters()), torch.optim.Adam(theirs.parameters(), foreach=False)
+    x = torch.rand(5, 128).round()
+    for step in range(3):
+        for model in (ours, theirs):
+            torch.manual_seed(step)
+            model.zero_grad()
+            (-model.elbo(x).mean()).backward()
+        mine.step(1e-3)
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_it_learns_where_the_bar_is():

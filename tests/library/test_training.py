@@ -17,18 +17,11 @@ from vae_lib.networks import linear_gaussian_model, linear_vae, mlp_vae, set_out
 from vae_lib.training import History, TrainConfig, TrainingDiverged, fit
 from vae_lib.training.optimisers import Adam
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def config(**changes):
     return TrainConfig(**{"epochs": 3, "batch_size": 32, "progress": False, "device": "cpu"} | changes)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Two threads on two busy cores wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -276,7 +269,10 @@ def test_first_step_does_not_import_the_compiler():
         "import sys, torch\n"
         "from vae_lib.networks import mlp_vae\n"
         "from vae_lib.training import TrainConfig, fit\n"
-        "fit(mlp_vae(8, 2), torch.eye(8), TrainConfig(epochs=1, progress=False, device='cpu'))\n"
+        "plain = dict(epochs=1, progress=False, device='cpu')\n"
+        "fit(mlp_vae(8, 2), torch.eye(8), TrainConfig(**plain))\n"
+        "more = dict(optimiser='burda', clip_norm=1.0, precision='bf16', objective='dreg', binarise=True)\n"
+        "fit(mlp_vae(8, 2), torch.eye(8), TrainConfig(**plain, **more))\n"
         "print('torch._dynamo' in sys.modules, 'sklearn' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

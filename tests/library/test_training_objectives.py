@@ -15,17 +15,11 @@ from vae_lib.training.objectives import make_objective, terms
 from vae_lib.training.pruning import pruned_iwae
 from vae_lib.training.schedules import beta, learning_rate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def config(**changes):
     return TrainConfig(**{"epochs": 3, "batch_size": 32, "progress": False, "device": "cpu"} | changes)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

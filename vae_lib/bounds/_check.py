@@ -1,7 +1,5 @@
 """Refusals that the bounds share."""
 
-import math
-
 from torch import Tensor
 
 from vae_lib import _require
@@ -24,15 +22,3 @@ def grouped_log_weights(log_w: Tensor) -> None:
     for letter, size in zip("mk", log_w.shape, strict=False):
         if size == 0:
             raise ValueError(f"log_w has shape {tuple(log_w.shape)}, so {letter} = 0; wanted {meaning}")
-
-
-def number(name: str, value: float | int | Tensor, lowest: float, highest: float = math.inf) -> None:
-    """Refuse a number outside [lowest, highest], NaN and infinity.
-
-    A tensor is trusted: to look into one, a GPU would have to be waited for.
-    """
-    if isinstance(value, Tensor):
-        return
-    if not (lowest <= value <= highest and math.isfinite(value)):
-        wanted = f"of at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
-        raise ValueError(f"{name} is {value!r}; wanted a finite number {wanted}")

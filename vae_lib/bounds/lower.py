@@ -107,7 +107,8 @@ def beta_elbo(
     _require.floating("rate", rate)
     wanted = tuple(reconstruction.shape)
     _require.shape("rate", rate, wanted, f"the shape of reconstruction, {wanted}")
-    _check.number("beta", beta, lowest=0.0)
+    if not isinstance(beta, Tensor):  # to look into a tensor, a GPU would have to be waited for
+        _require.number_within("beta", beta, lowest=0.0)
     return reconstruction - beta * rate
 
 
@@ -161,5 +162,5 @@ def free_bits(kl: Float[Tensor, "batch groups"], floor: float | int) -> Float[Te
     _require.shape("kl", kl, (None, None), "(batch, groups)")
     if kl.shape[0] == 0:
         raise ValueError(f"kl has shape {tuple(kl.shape)}; wanted (batch, groups), at least one row")
-    _check.number("floor", floor, lowest=0.0)
+    _require.number_within("floor", floor, lowest=0.0)
     return kl.mean(0).clamp(min=floor)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from vae_lib import _require
 from vae_lib.bounds import _check
 from vae_lib.bounds.lower import elbo, iwae_bound
 from vae_lib.bounds.weights import log_mean_exp
@@ -129,5 +130,5 @@ def ciwae(log_w: Float[Tensor, "m k batch"], beta: float | int) -> Float[Tensor,
         tensor([3.8730])
     """
     _check.grouped_log_weights(log_w)
-    _check.number("beta", beta, lowest=0.0, highest=1.0)
+    _require.number_within("beta", beta, lowest=0.0, highest=1.0)
     return beta * elbo(log_w.flatten(0, 1)) + (1 - beta) * miwae_bound(log_w)

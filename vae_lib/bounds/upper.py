@@ -141,7 +141,7 @@ def cubo(log_w: Float[Tensor, "k batch"], order: float | int = 2) -> Float[Tenso
         tensor([3.5355])
     """
     _check.log_weights(log_w)
-    _check.number("order", order, lowest=1.0)
+    _require.number_within("order", order, lowest=1.0)
     return log_mean_exp(order * log_w, dim=0) / order
 
 

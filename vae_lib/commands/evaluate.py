@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vae_lib.commands.frame import Parser, run
 
@@ -16,7 +16,8 @@ __all__ = ["main"]
 
 _ABOUT = """\
 Evaluate a trained model on test examples: ELBO and ln p(x) in nats, each with its standard error over
-the examples, what the importance samples are worth, and which latent variables are used.
+the examples, what the importance samples are worth, and which latent variables are used. Where pixels
+are drawn they are drawn once, with a seed: the same command gives the same numbers.
 """
 _MORE = """\
 examples:
@@ -37,6 +38,13 @@ def _parser() -> Parser:
     add("--data", metavar="NAME", help="a data set or a file (default: the one it was trained on)")
     add("--split", default="test", help="train, validation or test (default: %(default)s)")
     add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
+    add(
+        "--binarisation",
+        type=int,
+        metavar="SEED",
+        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in card; "
+        "otherwise a pixel is 1 if brighter than one half)",
+    )
     add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
     add("--chunk", type=int, help="samples at once; changes the speed, not the result")
     add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
@@ -67,28 +75,38 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from vae_lib.training import load_checkpoint
     from vae_lib.training.surroundings import find_device
 
+    for name in ("seed", "binarisation"):
+        seed = getattr(arguments, name)
+        if seed is not None and not 0 <= seed < 2**63:
+            raise ValueError(f"--{name} is {seed}; wanted 0 to 2**63 - 1")
     device = find_device(arguments.device)
     checkpoint = load_checkpoint(find_checkpoint(arguments.checkpoint))
-    source, x = _examples(arguments, checkpoint)
+    found = _examples(arguments, checkpoint)
+    x, alone = found.x, len(found.x) == 1
     model = checkpoint.model.to(device)
     shown = sys.stderr.isatty() and not arguments.json
     result = log_likelihood(model, x, arguments.k, chunk=arguments.chunk, seed=arguments.seed, progress=shown)
     elbo, log_p = mean_over_examples(result.elbo), result.mean
+    # of the mean over these very examples: what other samples would change
+    sampling = result.standard_error.square().sum().sqrt() / len(x)
     median = result.effective_sample_size.nanmedian().item()
-    units = active_units(model, x) if len(x) > 1 else None
+    units = None if alone else active_units(model, x)
     if arguments.json:
         report = {
             "checkpoint": str(checkpoint.path),
             "epoch": checkpoint.position.epoch,
-            "data": source,
+            "data": found.source,
             "split": arguments.split,
             "examples": len(x),
+            "binarisation": found.drawn_with,
             "samples": arguments.k,
             "seed": arguments.seed,
+            "device": device.type,
             "elbo": elbo.value.item(),
-            "elbo_standard_error": elbo.standard_error.item() if len(x) > 1 else None,
+            "elbo_standard_error": None if alone else elbo.standard_error.item(),
             "log_likelihood": log_p.value.item(),
-            "log_likelihood_standard_error": log_p.standard_error.item() if len(x) > 1 else None,
+            "log_likelihood_standard_error": None if alone else log_p.standard_error.item(),
+            "log_likelihood_sampling_error": None if arguments.k == 1 else sampling.item(),
             "median_effective_sample_size": median,
             "active_units": units and units.count,
             "latent_variables": units and len(units.active),
@@ -96,42 +114,64 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(json.dumps(report))
         return
     print(f"checkpoint    {checkpoint.path}, epoch {checkpoint.position.epoch}")
-    print(f"data          {source}, {arguments.split}: {len(x)} examples")
+    print(f"data          {found.source}, {arguments.split}: {len(x)} examples")
+    if found.pixels:
+        print(f"pixels        {found.pixels}")
     print(f"ELBO          {elbo.value:.2f} ± {elbo.standard_error:.2f} nats")
     print(f"ln p(x)       {log_p.value:.2f} ± {log_p.standard_error:.2f} nats, {arguments.k} samples")
     print(f"samples       worth {median:.0f} of {arguments.k} (median over the examples)")
+    print(f"              other samples would change ln p(x) by ± {sampling:.3f} nats")
     if units is not None:
         print(f"active units  {units.count} of {len(units.active)}")
 
 
-def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> "tuple[str, Tensor]":
-    """What to evaluate on: by default the data set that the checkpoint names."""
-    from vae_lib.commands.inputs import examples
+class _Found(NamedTuple):
+    """What to evaluate on: x, (n, pixels), where it comes from, and what was done to its pixels."""
+
+    x: "Tensor"
+    source: str
+    drawn_with: int | None
+    pixels: str
+
+
+def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found:
+    """By default the data set that the checkpoint names."""
+    from vae_lib.commands.inputs import DRAWN_WITH, examples
 
     source = arguments.data or checkpoint.notes.get("data")
     if source is None:
         raise ValueError(f"{checkpoint.path} does not say what it was trained on; wanted --data NAME")
     likelihood = checkpoint.notes.get("likelihood", "bernoulli")
-    drawn = checkpoint.config is not None and checkpoint.config.binarise
-    x = examples(source, arguments.split, likelihood, drawn).x
+    seed = arguments.binarisation
+    if seed is None and checkpoint.config is not None and checkpoint.config.binarise:
+        seed = DRAWN_WITH
+    if seed is not None and likelihood != "bernoulli":
+        raise ValueError(f"--binarisation is {seed}, but nothing is drawn under a {likelihood} likelihood")
+    if seed is not None:
+        pixels = f"drawn once, with seed {seed}"
+        x = examples(source, arguments.split, likelihood, True, seed).x
+    else:
+        cut = likelihood == "bernoulli" and not source.endswith((".npy", ".npz"))
+        pixels = "1 where brighter than one half" if cut else ""
+        x = examples(source, arguments.split, likelihood).x
     if arguments.examples is not None:
         if arguments.examples < 1:
             raise ValueError(f"--examples is {arguments.examples}; wanted at least 1")
         x = x[: arguments.examples]
-    pixels = _pixels(checkpoint)
-    if x.shape[1] != pixels:
+    wanted = _pixels(checkpoint)
+    if x.shape[1] != wanted:
         raise ValueError(
-            f"{source} has {x.shape[1]} pixels; wanted {pixels}, as the model of {checkpoint.path}"
+            f"{source} has {x.shape[1]} pixels; wanted {wanted}, as the model of {checkpoint.path}"
         )
     weight = next(checkpoint.model.parameters())
-    return source, x.to(weight.dtype)
+    return _Found(x.to(weight.dtype), source, seed, pixels)
 
 
 def _pixels(checkpoint: "Checkpoint") -> int:
     """How many pixels the decoder puts out."""
     import torch
 
-    model = checkpoint.model
-    with torch.no_grad():
-        z = torch.zeros(1, *model.prior.event_shape, dtype=next(model.parameters()).dtype)
-        return model.decode(z).event_shape[0]
+    from vae_lib.training.surroundings import noise
+
+    with noise(torch.device("cpu"), 0):
+        return checkpoint.model.sample(1).shape[1]

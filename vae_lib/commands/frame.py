@@ -55,14 +55,18 @@ def complain(program: str, error: BaseException, code: int = 2) -> int:
 
 
 def run(
-    parser: Parser, argv: list[str], action: Callable[[argparse.Namespace], None], stopped: str = "stopped"
+    parser: Parser,
+    argv: list[str],
+    action: Callable[[argparse.Namespace], int | None],
+    stopped: str = "stopped",
 ) -> int:
     """Parse the words and act on them; whatever goes wrong becomes one line and an exit code.
 
     Args:
         parser: The parser of the command.
         argv: The words after the command.
-        action: What to do with the parsed arguments.
+        action: What to do with the parsed arguments, `words` among them: those that were given. It may
+            return an exit code of its own.
         stopped: What to say when the user stops it.
 
     Returns:
@@ -75,6 +79,7 @@ def run(
     """
     try:
         arguments = parser.parse_args(argv)
+        arguments.words = [*parser.prog.split(), *argv]
     except Usage as error:
         return complain(parser.prog, error)
     except SystemExit:  # --help
@@ -83,11 +88,10 @@ def run(
     from vae_lib.training import TrainingDiverged
 
     try:
-        action(arguments)
+        return action(arguments) or 0
     except TrainingDiverged as error:
         return complain(parser.prog, error, code=1)
     except (ValueError, OSError, ImportError, DataUnavailable) as error:
         return complain(parser.prog, error)
     except KeyboardInterrupt:
         return complain(parser.prog, RuntimeError(stopped.format(**vars(arguments))), code=130)
-    return 0

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from vae_lib.data import ImageData, binarize, load
 
-__all__ = ["SPLITS", "Examples", "compact_examples", "examples", "find_checkpoint"]
+__all__ = ["DRAWN_WITH", "SPLITS", "Examples", "compact_examples", "examples", "find_checkpoint"]
 
 SPLITS = ("train", "validation", "test")
 _TENTH_AT_LEAST = 10
-_SEED = 123  # of the one draw of zeros and ones that is evaluated on
+DRAWN_WITH = 123  # the seed of the one draw of zeros and ones that is evaluated on
 
 
 class Examples(NamedTuple):
@@ -33,7 +33,9 @@ class Examples(NamedTuple):
     levels: int = 256
 
 
-def examples(source: str, split: str, likelihood: str, binarise: bool = False) -> Examples:
+def examples(
+    source: str, split: str, likelihood: str, binarise: bool = False, seed: int = DRAWN_WITH
+) -> Examples:
     """The part `split` of a data set, or of a file with NumPy arrays, as the likelihood wants it.
 
     A file is .npy, or .npz with an array `x`: (n, pixels) or (n, height, width), floats, or whole
@@ -45,6 +47,7 @@ def examples(source: str, split: str, likelihood: str, binarise: bool = False) -
         split: "train", "validation" or "test".
         likelihood: "bernoulli" for pixels that are 0 or 1, "gaussian" for real numbers.
         binarise: Draw zeros and ones with the grey level as probability, always the same ones.
+        seed: Of that draw.
 
     Raises:
         ValueError: If the data set, the split or the file is not what is wanted, a value is NaN or
@@ -57,7 +60,7 @@ def examples(source: str, split: str, likelihood: str, binarise: bool = False) -
     """
     x, shape, levels = compact_examples(source, split, likelihood, binarise)
     if binarise:
-        generator = torch.Generator().manual_seed(_SEED)
+        generator = torch.Generator().manual_seed(seed)
         if x.dtype == torch.uint8:
             return Examples(binarize(x, levels=levels, generator=generator), shape)
         return Examples(torch.bernoulli(x, generator=generator), shape)

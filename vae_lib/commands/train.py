@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # --help shall not wait for torch
 __all__ = ["main"]
 
 _ABOUT = """\
-Train a VAE and keep checkpoints: best.safetensors, last.safetensors and history.jsonl in a folder.
+Train a VAE and keep best.safetensors, last.safetensors, history.jsonl and card.json in a folder.
 The defaults train on handwritten digits that need no download, in a few seconds.
 """
 _MORE = """\
@@ -227,6 +227,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History, int]":
     """The history of the run, and the number of its training examples."""
+    from vae_lib.cards import recording
     from vae_lib.commands.inputs import compact_examples
     from vae_lib.networks import set_output_bias
     from vae_lib.training import TensorBoard, fit
@@ -245,17 +246,18 @@ def _fit(arguments: argparse.Namespace, config: "TrainConfig") -> "tuple[History
     set_output_bias(model, _mean(data, levels))
     on_epoch = None if arguments.tensorboard is None else TensorBoard(arguments.tensorboard)
     notes = {"data": arguments.data, "likelihood": arguments.likelihood, "shape": shape and list(shape)}
-    history = fit(
-        model,
-        data,
-        config,
-        validation,
-        on_epoch,
-        checkpoint=arguments.out,
-        resume=arguments.resume,
-        save_every=arguments.save_every,
-        notes=notes,
-    )
+    with recording(arguments.out, arguments.words):
+        history = fit(
+            model,
+            data,
+            config,
+            validation,
+            on_epoch,
+            checkpoint=arguments.out,
+            resume=arguments.resume,
+            save_every=arguments.save_every,
+            notes=notes,
+        )
     return history, len(data)
 
 

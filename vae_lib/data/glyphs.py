@@ -60,7 +60,7 @@ def draw_glyphs(factors: Float[Tensor, "n 5"]) -> UInt8[Tensor, "n 28 28"]:
         ValueError: If a factor is not finite, the shape is none of the three, the size is not
             positive, or a letter could reach beyond the edge.
 
-    Book: chapter 12 (data with known causes).
+    Book: chapter 9 (data with known causes).
 
     Example:
         >>> image = draw_glyphs(torch.tensor([[0.0, 14.0, 0.0, 0.0, 0.0]]))[0]

@@ -103,7 +103,7 @@ def load(
         DataUnavailable: If a file is neither on this machine nor to be had; one line says why.
         ImportError: If scikit-learn is not installed, for the digits.
 
-    Book: chapter 8. Source: `python -m vae_lib data` names the source and licence of each.
+    Book: chapter 8 (binary pixels). Source: `python -m vae_lib data` names that of each, and its licence.
 
     Example:
         >>> [len(load("digits", split=part)) for part in ("train", "validation", "test")]

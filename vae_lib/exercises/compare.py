@@ -48,7 +48,7 @@ def numbers(value: Any) -> Numbers:
         flat = value.detach().to("cpu", torch.float64).reshape(-1)
         return Numbers(tuple(value.shape), tuple(flat.tolist()))
     if isinstance(value, (Mapping, str, bytes)) or callable(value):
-        raise WrongForm(f"it returned a {type(value).__name__}; wanted a tensor")
+        raise WrongForm(f"it returned {_kind(value)}; wanted a tensor")
     if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
         value = [numbers(v) for v in value]
         if len({v.shape for v in value}) > 1:
@@ -57,8 +57,16 @@ def numbers(value: Any) -> Numbers:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise WrongForm(f"it returned a {type(value).__name__}; wanted a tensor") from None
+        raise WrongForm(f"it returned {_kind(value)}; wanted a tensor") from None
     return Numbers(tuple(array.shape), tuple(array.ravel().tolist()))
+
+
+def _kind(value: Any) -> str:
+    """The type of a value with its article; of a distribution, what one does with it."""
+    if isinstance(value, torch.distributions.Distribution):
+        return "a distribution (it has .mean, .sample() and .log_prob)"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def as_named(result: Any, names: Sequence[str], *, of: type) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def as_named(result: Any, names: Sequence[str], *, of: type) -> dict[str, Any]:
     if of is dict:
         if not isinstance(result, Mapping):
             raise WrongForm(
-                f"it returned a {type(result).__name__}; wanted a dictionary with the keys {', '.join(names)}"
+                f"it returned {_kind(result)}; wanted a dictionary with the keys {', '.join(names)}"
             )
         missing = [name for name in names if name not in result]
         if missing:
@@ -87,7 +95,7 @@ def as_named(result: Any, names: Sequence[str], *, of: type) -> dict[str, Any]:
         return {name: result[name] for name in names}
     wanted = f"wanted {len(names)} values: {', '.join(names)}"
     if not isinstance(result, (tuple, list)):
-        raise WrongForm(f"it returned a {type(result).__name__}; {wanted}")
+        raise WrongForm(f"it returned {_kind(result)}; {wanted}")
     if len(result) != len(names):
         raise WrongForm(f"it returned {len(result)} values; {wanted}")
     return dict(zip(names, result, strict=True))

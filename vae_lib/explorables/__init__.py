@@ -1,8 +1,9 @@
 r"""The interactive figures of the course: what the reader moves with the mouse or the arrow keys.
 
 Each function returns an `Explorable`; make it the last expression of a cell. All of them are drawn
-by one script, `explorables.js`, whose arithmetic the tests compare with this library. The state of
-a figure stands in the address of the page, so a link such as `#two-kls:m=2,s=0.5,a=2` sets it.
+by `explorables.js` and the scripts in `figures/`, whose arithmetic the tests compare with this
+library. The state of a figure stands in the address of the page, so a link such as
+`#two-kls:m=2,s=0.5,a=2` sets it.
 
 >>> two_kls()
 KL(q‖p) seeks one mode, KL(p‖q) covers both.
@@ -20,9 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILE, Explorable, in_book_build
+from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
+from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
+from vae_lib.explorables.jensen import jensen_chord
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import VAE, StandardNormal
@@ -31,14 +34,18 @@ from vae_lib.training import TrainConfig, fit
 
 __all__ = [
     "CSS_FILE",
-    "SCRIPT_FILE",
+    "SCRIPT_FILES",
     "Explorable",
     "bound_and_gap",
     "in_book_build",
     "interpolation",
+    "jensen_chord",
     "latent_atlas",
+    "monte_carlo_wall",
+    "noise_to_ring",
     "predict",
     "retrained",
+    "script",
     "two_kls",
 ]
 
@@ -55,7 +62,7 @@ def two_kls() -> Explorable:
     The integrand may be negative, the integral may not. Drag q on the map of the KL over (m, s).
     Address: `#two-kls:m=…,s=…,a=…,map=reverse|forward`.
 
-    Book: {ref}`chapter-kl`.
+    Book: chapter 2 (two directions).
 
     >>> two_kls().kind
     'two-kls'
@@ -72,7 +79,7 @@ def two_kls() -> Explorable:
     )
 
 
-def bound_and_gap() -> Explorable:
+def bound_and_gap(*, simple: bool = False) -> Explorable:
     r"""The ELBO and its gap against the exact ln p(x) of a model that is solved on paper.
 
     .. math:: z \sim \mathcal{N}(0, 1), \qquad x \mid z \sim \mathcal{N}(w z, s^2), \qquad
@@ -82,7 +89,11 @@ def bound_and_gap() -> Explorable:
     any K is computed by quadrature, not sampled, and the EUBO bounds from above.
     Address: `#bound-and-gap:m=…,v=…,w=…,s=…,x=…,k=…`.
 
-    Book: {ref}`chapter-kl`.
+    Args:
+        simple: one idea only: the reader moves q and nothing else, and the ELBO with its gap is the
+            only bar. The address still sets the model.
+
+    Book: chapter 2 (what is fixed when).
 
     >>> bound_and_gap().kind
     'bound-and-gap'
@@ -99,13 +110,21 @@ def bound_and_gap() -> Explorable:
     elbo, iwae, eubo = _scalar_bounds(
         evidence, posterior.mean.item(), posterior.covariance_matrix.item(), m, v, k
     )
+    words = (
+        f"Bars against a solid line at the exact ln p(x) = {evidence:.2f} nats. The ELBO, "
+        f"{elbo:.2f}, and its gap on top of it reach exactly to the line"
+    )
+    others = None if simple else (iwae, eubo, k)
+    if others is not None:
+        words += (
+            f"; the IWAE bound with {k} samples ends just below it; the EUBO, {eubo:.2f}, stays above it"
+        )
     return Explorable(
         "bound-and-gap",
         "The ELBO and its gap always add up to ln p(x).",
-        f"Bars against a solid line at the exact ln p(x) = {evidence:.2f} nats. The ELBO, "
-        f"{elbo:.2f}, and its gap on top of it reach exactly to the line; the IWAE bound with "
-        f"{k} samples ends just below it; the EUBO, {eubo:.2f}, stays above it.",
-        poster=_posters.bound_and_gap(evidence=evidence, elbo=elbo, iwae=iwae, eubo=eubo, samples=k),
+        f"{words}.",
+        {"simple": True} if simple else {},
+        poster=_posters.bound_and_gap(evidence=evidence, elbo=elbo, others=others),
     )
 
 
@@ -152,7 +171,7 @@ def latent_atlas(
         ValueError: the model is not of that kind, an image is grey or has another number of
             pixels, or the labels do not match.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> latent_atlas(mlp_vae(64, latent=2, hidden=(8,), seed=0)).kind
     'latent-atlas'
@@ -214,7 +233,7 @@ def interpolation(
     Raises:
         ValueError: as `latent_atlas`.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (four test-time modes).
 
     >>> interpolation(mlp_vae(64, latent=3, hidden=(8,), seed=0), torch.eye(64)[:4]).kind
     'interpolation'
@@ -259,7 +278,7 @@ def retrained(
     Raises:
         ValueError: the images are not square, or `betas` repeat or are empty.
 
-    Book: {ref}`chapter-build`.
+    Book: chapter 8 (a VAE on real digits).
 
     >>> retrained(torch.eye(64), betas=(0.5, 2), epochs=1).kind
     'retrained'

@@ -12,9 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CSS_FILE", "SCRIPT_FILE", "Explorable", "in_book_build"]
+__all__ = ["CSS_FILE", "SCRIPT_FILES", "Explorable", "in_book_build", "script"]
 
-SCRIPT_FILE = Path(__file__).with_name("explorables.js")
+# the one that draws, then those of the chapters, which add their figures to it
+SCRIPT_FILES = [
+    Path(__file__).with_name("explorables.js"),
+    *sorted(Path(__file__).with_name("figures").glob("*.js")),
+]
 CSS_FILE = Path(__file__).with_name("explorables.css")
 
 
@@ -24,12 +28,17 @@ def in_book_build() -> bool:
 
 
 @cache
+def script() -> str:
+    """All scripts of the figures, one after the other."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in SCRIPT_FILES)
+
+
+@cache
 def _live_assets() -> str:
-    script = SCRIPT_FILE.read_text(encoding="utf-8")
     style = CSS_FILE.read_text(encoding="utf-8")
-    if "</script" in script or "</style" in style:
+    if "</script" in script() or "</style" in style:
         raise AssertionError("script or style holds its own closing tag and cannot be inlined")
-    return f"<style>{style}</style><script>{script}\nVaeFigures.mountAll();</script>"
+    return f"<style>{style}</style><script>{script()}\nVaeFigures.mountAll();</script>"
 
 
 @dataclass(frozen=True)

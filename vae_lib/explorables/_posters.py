@@ -65,19 +65,24 @@ def two_kls(m: float, s: float, a: float) -> bytes:
 
 
 @cache
-def bound_and_gap(*, evidence: float, elbo: float, iwae: float, eubo: float, samples: int) -> bytes:
-    """Bars of the ELBO with its gap, the IWAE bound and the EUBO, against the line of ln p(x)."""
+def bound_and_gap(*, evidence: float, elbo: float, others: tuple[float, float, int] | None) -> bytes:
+    """The ELBO with its gap against the line of ln p(x); beside it `others`, IWAE bound, EUBO and K."""
     fig, ax = figures.new(height=3.0)
     floor = elbo - 1.2 * (evidence - elbo)
-    ceiling = max(eubo, evidence) + 0.5 * (evidence - elbo)
-    names = ["ELBO + gap", f"IWAE, K = {samples}", "EUBO"]
+    highest = evidence if others is None else max(others[1], evidence)
+    ceiling = highest + 0.5 * (evidence - elbo)
+    names = ["ELBO + gap"]
     roles = {name: figures.ROLES[name].colour for name in ("elbo", "gap", "evidence")}
     with house_style():
         ax.bar(0, elbo - floor, bottom=floor, color=roles["elbo"], width=0.62)
         ax.bar(0, evidence - elbo, bottom=elbo, color=roles["gap"], width=0.62)
-        ax.bar(1, iwae - floor, bottom=floor, color=roles["elbo"], alpha=0.35, width=0.62)
-        ax.bar(2, ceiling - eubo, bottom=eubo, color=roles["evidence"], alpha=0.25, width=0.62)
-        ax.set_xticks(range(3), names)
+        if others is not None:
+            iwae, eubo, samples = others
+            names += [f"IWAE, K = {samples}", "EUBO"]
+            ax.bar(1, iwae - floor, bottom=floor, color=roles["elbo"], alpha=0.35, width=0.62)
+            ax.bar(2, ceiling - eubo, bottom=eubo, color=roles["evidence"], alpha=0.25, width=0.62)
+        ax.set_xticks(range(len(names)), names)
+        ax.set_xlim(-0.75, len(names) - 0.25)
         ax.tick_params(axis="x", length=0)
         on_the_bars = {
             f"gap {evidence - elbo:.2f}": (elbo + evidence) / 2,

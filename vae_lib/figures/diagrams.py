@@ -263,7 +263,7 @@ def training_graph(reparametrised: bool = True) -> Figure:
 def training_graphs() -> list[Figure]:
     """Both training graphs, without and with reparametrisation, for one call of `show`.
 
-    Book: chapter 8.
+    Book: chapter 8 (structure).
 
     Example:
         >>> len(training_graphs())
@@ -281,10 +281,10 @@ def train_and_test_graph() -> Figure:
 
     Example:
         >>> train_and_test_graph().get_size_inches().tolist()
-        [5.0, 5.25]
+        [4.2, 5.25]
     """
     s = Sheet(WIDTH, 378)
-    columns = (18, 81.5, 164, 246.5, 326)
+    columns = (14, 65, 136, 207, 273)
     rows = (
         ("Train", "both networks learn", 328, "x", "z ~ q", "loss"),
         ("Generate", "the encoder is not used", 252, None, "z ~ p(z)", "new x"),
@@ -297,17 +297,17 @@ def train_and_test_graph() -> Figure:
         s.text(94, y + 33, remark, align="left", small=True)
         chain = []
         if first is not None:
-            chain.append(s.box(columns[0], y, first, role="data", width=28))
-            chain.append(s.box(columns[1], y, "encoder φ", role="inference", width=62))
+            chain.append(s.box(columns[0], y, first, role="data", width=22))
+            chain.append(s.box(columns[1], y, "encoder φ", role="inference", width=58))
         if latent == "q(z|x)":
-            chain.append(s.box(columns[2], y, latent, role="inference", width=62))
+            chain.append(s.box(columns[2], y, latent, role="inference", width=58))
         else:
             role = "generative" if first is None else "inference"
-            chain.append(s.draw(columns[2], y, latent, role=role, width=66))
+            chain.append(s.draw(columns[2], y, latent, role=role, width=62))
         if last is not None:
-            chain.append(s.box(columns[3], y, "decoder θ", role="generative", width=62))
+            chain.append(s.box(columns[3], y, "decoder θ", role="generative", width=58))
             role = {"loss": "elbo", "≤ ln p(x)": "elbo", "x̂": "reconstruction"}.get(last, "data")
-            chain.append(s.box(columns[4], y, last, role=role, width=60))
+            chain.append(s.box(columns[4], y, last, role=role, width=52))
         for before, after in itertools.pairwise(chain):
             s.arrow(before.right, after.left)
     return describe(
@@ -412,17 +412,17 @@ def three_distributions() -> Figure:
 
     Example:
         >>> three_distributions().get_size_inches().tolist()
-        [5.0, 1.75]
+        [4.2, 1.75]
     """
     s = Sheet(WIDTH, 126)
-    prior = s.box(48, 60, "prior\np(z)", role="generative", width=64, height=38)
-    z = s.draw(162, 60, "z", width=46, height=46)
-    s.draw(312, 60, "x", role="data", width=46, height=46)
+    prior = s.box(36, 60, "prior\np(z)", role="generative", width=60, height=38)
+    z = s.draw(126, 60, "z", width=46, height=46)
+    s.draw(268, 60, "x", role="data", width=46, height=46)
     s.arrow(prior.right, z.left, role="generative", width=2)
-    s.arrow((183, 70), (289, 70), role="generative", width=2, bend=0.28)
-    s.arrow((289, 50), (183, 50), role="inference", width=2, dashed=True, bend=0.28)
-    s.text(236, 104, "decoder p(x|z): the model", role="generative")
-    s.text(236, 14, "encoder q(z|x): an aid beside it", role="inference")
+    s.arrow((147, 70), (245, 70), role="generative", width=2, bend=0.28)
+    s.arrow((245, 50), (147, 50), role="inference", width=2, dashed=True, bend=0.28)
+    s.text(196, 104, "decoder p(x|z): the model", role="generative")
+    s.text(196, 14, "encoder q(z|x): an aid beside it", role="inference")
     return describe(
         s.fig,
         "The three distributions of a variational auto-encoder, and no cycle among them. Solid "

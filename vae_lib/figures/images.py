@@ -48,7 +48,7 @@ def show_images(
         ValueError: as for `show`; for shapes that do not fit, values that are not finite, a range
             that is no range, or whole numbers without one.
 
-    Book: chapter 8.
+    Book: chapter 8 (a VAE on real digits).
 
     Example:
         >>> show_images(np.eye(8)[None].repeat(3, 0), alt="Three white diagonals on black squares.")

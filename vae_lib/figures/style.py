@@ -20,9 +20,9 @@ from matplotlib.rcsetup import cycler
 
 __all__ = ["DIGITS", "HALF", "INK", "ROLES", "WIDTH", "Role", "new"]
 
-WIDTH = 5.0  # inches; text of 9.5 points is 9.2 px high when the figure is 350 px wide
+WIDTH = 4.2  # inches; text of 9.5 points is 11 px high when the figure is 350 px wide
 HALF = 3.4  # inches; two such figures stand side by side on a wide page, one above the other on a phone
-PIXELS_PER_INCH = 120  # widest display: WIDTH becomes 600 px, where text is as large as the page's
+PIXELS_PER_INCH = 120  # widest display: WIDTH becomes 504 px, where text is as large as the page's
 SMALL, MEDIUM = 9.5, 10.0  # points
 
 INK = "#0a0b0c"  # stands for the colour of the page's text
@@ -184,7 +184,7 @@ def new(
     Example:
         >>> fig, ax = new()
         >>> [float(side) for side in fig.get_size_inches()]
-        [5.0, 2.6]
+        [4.2, 2.6]
     """
     if rows < 1 or columns < 1:
         raise ValueError(f"rows and columns must be at least 1, got {rows} and {columns}")

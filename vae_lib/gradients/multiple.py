@@ -36,13 +36,9 @@ def iwae_pathwise(
     :math:`1/\sqrt{k}`: the encoder learns less from a tighter bound. With k = 1 it is `pathwise`.
 
     Args:
-        log_joint: called with z (rows, latent); returns ln p(x, z) for one fixed x, (rows,), each
-            row from its own z only.
-        mean: (latent,), the mean of q.
-        log_var: (latent,), ln of the variances of q.
+        log_joint, mean, log_var, generator: as in `pathwise`.
         n: the number of gradients.
         k: the samples in each bound.
-        generator: the source of randomness; torch's global one by default.
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per bound, nats per unit.
@@ -89,13 +85,9 @@ def dreg(
     k = 1 it is `sticking_the_landing`.
 
     Args:
-        log_joint: called with z (rows, latent); returns ln p(x, z) for one fixed x, (rows,), each
-            row from its own z only.
-        mean: (latent,), the mean of q.
-        log_var: (latent,), ln of the variances of q.
+        log_joint, mean, log_var, generator: as in `pathwise`.
         n: the number of gradients.
         k: the samples in each bound.
-        generator: the source of randomness; torch's global one by default.
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per bound, nats per unit.
@@ -143,14 +135,9 @@ def vimco(
     Give q as `mean` and `log_var` (a Gaussian) or as `logits` (categorical; z is one-hot).
 
     Args:
-        log_joint: called with z (rows, latent) or (rows, \*latent, classes); returns ln p(x, z) for
-            one fixed x, (rows,).
-        mean: (latent,), the mean of q.
-        log_var: (latent,), ln of the variances of q.
-        logits: (classes,), or (latent, classes) for several independent variables.
+        log_joint, mean, log_var, logits, generator: as in `score_function`.
         n: the number of gradients.
         k: the samples in each bound, at least 2.
-        generator: the source of randomness; torch's global one by default.
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent), or `CategoricalGradient(logits)`,

@@ -81,10 +81,7 @@ def pathwise_analytic_kl(
     Args:
         log_likelihood: called with z (rows, latent); returns ln p(x|z), **without the prior**, for
             one fixed x, (rows,), each row from its own z only.
-        mean: (latent,), the mean of q.
-        log_var: (latent,), ln of the variances of q.
-        n: the number of samples.
-        generator: the source of randomness; torch's global one by default.
+        mean, log_var, n, generator: as in `pathwise`.
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per sample, nats per unit.
@@ -132,13 +129,9 @@ def sticking_the_landing(
     term that is not zero on average, because the weights multiply it. Use `dreg` there.
 
     Args:
-        log_joint: called with z (rows, latent); returns ln p(x, z) for one fixed x, (rows,), each
-            row from its own z only.
-        mean: (latent,), the mean of q.
-        log_var: (latent,), ln of the variances of q.
+        log_joint, mean, log_var, generator: as in `pathwise`.
         n: the number of gradients.
         k: the samples in each bound; leave it at 1 unless you want to see the bias.
-        generator: the source of randomness; torch's global one by default.
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per sample, nats per unit.

@@ -1,9 +1,9 @@
 """The trapezoid rule for averages over N(0, 1), shared by the rooms of the laboratory."""
 
-import math
-
 import torch
 from torch import Tensor
+
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["standard_normal_nodes"]
 
@@ -15,4 +15,4 @@ def standard_normal_nodes(reach: float, points: int) -> tuple[Tensor, Tensor]:
     """
     nodes = torch.linspace(-reach, reach, points, dtype=torch.float64)
     step = 2.0 * reach / (points - 1)
-    return nodes, torch.exp(-0.5 * nodes.square()) * (step / math.sqrt(2 * math.pi))
+    return nodes, log_normal(nodes.square(), 1.0).exp() * step

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.laboratory._tables import table
 
 __all__ = ["BernoulliMixture"]
 
@@ -42,7 +43,7 @@ class BernoulliMixture:
         weights: Float[Tensor, " components"] | Sequence[float],
         probabilities: Float[Tensor, "components pixels"] | Sequence[Sequence[float]],
     ) -> None:
-        weights, probabilities = _float64(weights), _float64(probabilities)
+        weights, probabilities = table("weights", weights), table("probabilities", probabilities)
         _require.shape("weights", weights, (None,), "(K,), one weight for each component")
         _require.probabilities("weights", weights)
         _require.shape(
@@ -248,10 +249,6 @@ class BernoulliMixture:
         _require.positive_integer("n", n)
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         return k, torch.bernoulli(self.probabilities[k], generator=generator)
-
-
-def _float64(values: Tensor | Sequence) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
 
 
 def _require_binary(x: Tensor) -> None:

@@ -46,7 +46,7 @@ def bits_back(model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"]) -
     :math:`-\log_2 q(z|x)` bits of any other data, the refund. On average over z the net length is
 
     .. math:: \mathbb{E}_{q(z|x)} \left[ -\log_2 p(z) - \log_2 p(x|z) + \log_2 q(z|x) \right]
-              = \frac{-\text{ELBO}(x)}{\ln 2}
+              \qquad = \frac{-\text{ELBO}(x)}{\ln 2}
               = -\log_2 p(x) + \frac{\mathrm{KL}(q(z|x) \,\|\, p(z|x))}{\ln 2}
 
     Everything is averaged over x from the model, exactly.

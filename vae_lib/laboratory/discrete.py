@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_categorical
+from vae_lib.laboratory._tables import table
 
 __all__ = ["DiscreteLatentModel"]
 
@@ -48,7 +49,7 @@ class DiscreteLatentModel:
         prior: Float[Tensor, " latents"] | Sequence[float],
         likelihood: Float[Tensor, "latents symbols"] | Sequence[Sequence[float]],
     ) -> None:
-        prior, likelihood = _table(prior), _table(likelihood)
+        prior, likelihood = table("prior", prior), table("likelihood", likelihood)
         _require.shape("prior", prior, (None,), "(K,), one probability for each value of z")
         _require.shape(
             "likelihood",
@@ -258,6 +259,7 @@ class DiscreteLatentModel:
 
     def _check_symbols(self, x: Tensor) -> None:
         symbols = self.likelihood.shape[1]
+        _require.tensor("x", x)
         if x.dtype != torch.int64:
             raise ValueError(f"x has dtype {x.dtype}; wanted torch.int64, the numbers of symbols")
         _require.shape("x", x, (None,), "(batch,), one symbol for each observation")
@@ -273,10 +275,6 @@ class DiscreteLatentModel:
         _require.shape("q", q, wanted, f"(batch, K) = {wanted}, one distribution for each x")
         if x.numel():
             _require.probabilities("q", q)
-
-
-def _table(values: Tensor | Sequence) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
 
 
 def _average(weights: Tensor, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["grid_log_evidence"]
 
@@ -67,14 +68,15 @@ def grid_log_evidence(
     if points < 2:
         raise ValueError(f"points is {points}; wanted at least 2")
     _require.positive_number("half_width", half_width)
-    if x.dim() == 0 or x.shape[0] == 0:
+    _require.tensor("x", x)
+    if x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, ...), at least one example")
 
     dtype = x.dtype if x.is_floating_point() else torch.float64
     axis = torch.linspace(-half_width, half_width, points, dtype=torch.float64, device=x.device)
     log_cell = torch.full_like(axis, math.log(2 * half_width / (points - 1)))
     log_cell[[0, -1]] -= math.log(2.0)  # the trapezoid rule halves the two ends
-    log_measure = log_cell - 0.5 * axis.square() - 0.5 * math.log(2 * math.pi)
+    log_measure = log_cell + log_normal(axis.square(), 1.0)
 
     total = torch.full((x.shape[0],), -math.inf, dtype=torch.float64, device=x.device)
     rows_at_once = max(1, NUMBERS_AT_ONCE // x.numel())
@@ -84,6 +86,7 @@ def grid_log_evidence(
             z = torch.stack([axis[i] for i in indices], dim=-1).to(dtype)  # (rows, latent_dim)
             log_prior = torch.stack([log_measure[i] for i in indices]).sum(0)  # (rows,)
             log_p = log_likelihood(x, z)
+            _require.tensor("log_likelihood(x, z)", log_p)
             if log_p.shape != (z.shape[0], x.shape[0]):
                 raise ValueError(
                     f"log_likelihood returned the shape {tuple(log_p.shape)} for "

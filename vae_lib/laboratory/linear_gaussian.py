@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vae_lib import _require
+from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["LinearGaussianModel"]
 
@@ -30,8 +32,8 @@ class LinearGaussianModel:
         ValueError: the shapes or precisions do not fit, a value is NaN or infinite, or the variance
             is not positive.
 
-    Book: chapter 7 (the exactly solvable VAE), chapter 8. Source: Tipping and Bishop (1999); Lucas
-    et al. (2019) for the ELBO.
+    Book: chapter 7 (the exactly solvable VAE), chapter 8 (a linear VAE). Source: Tipping and
+    Bishop (1999); Lucas et al. (2019) for the ELBO.
 
     Example:
         >>> weight = x = torch.ones(1, 1, dtype=torch.float64)
@@ -143,7 +145,7 @@ class LinearGaussianModel:
         pixels, latent = self.weight.shape
         _require.shape("z", z, (None, latent), f"(points, q) with q = {latent}")
         error = (x - self.bias) - (z @ self.weight.T).unsqueeze(1)  # (points, batch, D)
-        return -0.5 * (pixels * (2 * math.pi * self.variance).log() + error.square().sum(-1) / self.variance)
+        return log_normal(error.square().sum(-1), self.variance, pixels)
 
     def log_evidence(self, x: Float[Tensor, "batch pixels"]) -> Float[Tensor, " batch"]:
         r"""ln p(x), with the determinant lemma and Woodbury's identity.
@@ -238,20 +240,18 @@ class LinearGaussianModel:
             (latent, pixels),
             f"(q, D) = ({latent}, {pixels}), the shape of the decoder's weight transposed",
         )
+        _require.finite("encoder_weight", encoder_weight)
         _require.shape("encoder_variance", encoder_variance, (latent,), f"(q,) = ({latent},)")
         lowest = encoder_variance.min().item()
         if not lowest > 0.0:
             raise ValueError(f"encoder_variance holds {lowest:.6g}; wanted variances above 0")
-        if not 0.0 <= beta < float("inf"):
-            raise ValueError(f"beta is {beta!r}; wanted a finite number of at least 0")
+        _require.number_within("beta", beta, lowest=0.0)
         y = x - self.bias
         code = y @ encoder_weight.T  # (batch, q)
         noise = (self.weight.square().sum(0) * encoder_variance).sum()
         error = (y - code @ self.weight.T).square().sum(-1)
-        reconstruction = -0.5 * (
-            pixels * (2 * math.pi * self.variance).log() + (error + noise) / self.variance
-        )
-        rate = 0.5 * (code.square() + encoder_variance - 1.0 - encoder_variance.log()).sum(-1)
+        reconstruction = log_normal(error + noise, self.variance, pixels)
+        rate = kl_diagonal_gaussian(mean=code, log_var=encoder_variance.log().expand_as(code))
         return reconstruction - beta * rate
 
     def best_encoder(

@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._gaussian import log_normal
 from vae_lib.laboratory.grid import grid_log_evidence
 
 __all__ = ["QuantileModel"]
@@ -46,7 +47,8 @@ class QuantileModel:
             std is not positive, or it is so small beside the steepest part of g that the grid would
             need more than 400,001 points.
 
-    Book: chapter 11 (Doersch's appendix A), chapter 1. Source: Doersch (2016), appendix A.
+    Book: chapter 11 (Doersch's appendix A), chapter 1 (infinite mixtures). Source: Doersch (2016),
+    appendix A.
 
     Example:
         >>> zero, one = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -142,7 +144,7 @@ class QuantileModel:
                 f"x holds {x[lost][0].item():.6g}, so far out that F(x) rounds to 0 or 1; "
                 "wanted points within the data"
             )
-        log_slope = self.law.log_prob(x) + 0.5 * mean.square() + 0.5 * math.log(2 * math.pi)
+        log_slope = self.law.log_prob(x) - log_normal(mean.square(), 1.0)
         return mean, (self.std * log_slope.exp()).square()
 
     def log_evidence(self, x: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -202,7 +204,7 @@ class QuantileModel:
         for x_n, m, v in zip(x, mean, variance, strict=True):
             weight = torch.exp(-0.5 * (z - m).square() / v)
             error = (weight * (x_n - g).square()).sum() / weight.sum()
-            reconstruction.append(-0.5 * (error / self.std**2 + math.log(2 * math.pi * self.std**2)))
+            reconstruction.append(log_normal(error, self.std**2))
         rate = kl_diagonal_gaussian(mean=mean.unsqueeze(-1), log_var=variance.log().unsqueeze(-1))
         return torch.stack(reconstruction) - rate
 
@@ -264,7 +266,7 @@ class QuantileModel:
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         error = x - self.decoder(z)  # (batch,) - (rows, 1)
-        return -0.5 * ((error / self.std).square() + math.log(2 * math.pi * self.std**2))
+        return log_normal(error.square(), self.std**2)
 
     def _data_axis(self, points: int) -> Tensor:
         """Equal steps in x over 1 - 2e-14 of the data."""
@@ -278,7 +280,7 @@ class QuantileModel:
         """Grid points in z so that a step is 0.7 of the narrowest posterior, sigma / max g'."""
         x = self._data_axis(20_001)
         z = torch.special.ndtri(self.law.cdf(x))
-        log_slope = -0.5 * z.square() - 0.5 * math.log(2 * math.pi) - self.law.log_prob(x)
+        log_slope = log_normal(z.square(), 1.0) - self.law.log_prob(x)
         steepest = log_slope.exp().max().item()
         points = max(801, math.ceil(2 * HALF_WIDTH * steepest / (0.7 * self.std)) + 1)
         if not points <= MOST_POINTS:

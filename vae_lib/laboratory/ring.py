@@ -27,7 +27,7 @@ class Ring:
     the density is known, so is the ceiling: no model of these data can exceed an average ln p of
     minus the entropy, -0.593742 nats.
 
-    Book: chapter 1 (noise into a ring). Source: Doersch (2016), section 2, figure 2.
+    Book: chapter 1 (the ring). Source: Doersch (2016), section 2, figure 2.
 
     Example:
         >>> ring = Ring()
@@ -133,7 +133,8 @@ class Ring:
                   \qquad \rho = 1 + \frac{r}{10}
 
         The angle is integrated in closed form (the Bessel function), the radius by the trapezoid
-        rule.
+        rule, on nodes that lie where r is likely **given x**. The prior has them elsewhere: r = 12 has
+        the weight 1e-31, and far outside the ring it is the right r.
 
         Args:
             x: (n, 2), anywhere in the plane.
@@ -155,18 +156,24 @@ class Ring:
         _require.positive_number("variance", variance)
         if variance < 1e-5:
             raise ValueError(f"variance is {variance!r}; wanted at least 1e-5, which the rule can resolve")
-        # the kernel is 10 sigma wide in r, thus 10 sigma / r in ln r; r beyond 9 has no weight
-        points = max(1001, math.ceil(60.0 * 9.0 / (STRETCH * math.sqrt(variance))))
-        r, weight = _rayleigh_nodes(points)
-        rho = 1.0 + r / STRETCH  # (points,)
+        # given x, r is nearly a Gaussian with this standard deviation, cut off at 0
+        slope = 1.0 + STRETCH**2 * variance
+        std = STRETCH * math.sqrt(variance / slope)
+        from_zero, log_step = _logarithmic_nodes(-24.0, math.log(20.0 * std), 1001)  # (points,)
+        steps = torch.linspace(-9.0, 9.0, 1001, dtype=torch.float64)
         log_p = torch.empty(x.shape[0], dtype=torch.float64)
-        rows = max(1, NUMBERS_AT_ONCE // points)
+        rows = max(1, NUMBERS_AT_ONCE // len(steps))
         for piece, out in zip(x.split(rows), log_p.split(rows), strict=True):
             radius = torch.hypot(piece[:, 0], piece[:, 1]).to(torch.float64).unsqueeze(-1)  # (rows, 1)
+            mean = STRETCH * (radius - 1.0) / slope
+            far = mean > 10.0 * std  # so far out that the cut is out of sight
+            r = torch.where(far, mean + std * steps, from_zero)  # (rows, points)
+            log_width = torch.where(far, (std * (steps[1] - steps[0])).log(), r.log() + math.log(log_step))
+            rho = 1.0 + r / STRETCH
             # i0e is I_0 without its exponential growth, which completes the square
             log_kernel = torch.special.i0e(radius * rho / variance).log()
-            log_kernel = log_kernel - (radius - rho).square() / (2 * variance)  # (rows, points)
-            out.copy_(torch.logsumexp(weight.log() + log_kernel, -1))
+            log_kernel = log_kernel - (radius - rho).square() / (2 * variance)
+            out.copy_(torch.logsumexp(r.log() - 0.5 * r.square() + log_width + log_kernel, -1))
         return log_p - math.log(2 * math.pi * variance)
 
     def ceiling(self, variance: float | int) -> Float[Tensor, ""]:
@@ -199,10 +206,15 @@ def _rayleigh_nodes(points: int) -> tuple[Tensor, Tensor]:
 
     In ln r the integrand dies out at both ends, so the rule converges exponentially.
     """
-    log_r = torch.linspace(-20.0, math.log(9.0), points, dtype=torch.float64)
-    r = log_r.exp()
-    weight = r.square() * torch.exp(-0.5 * r.square()) * (log_r[1] - log_r[0])
+    r, log_step = _logarithmic_nodes(-20.0, math.log(9.0), points)
+    weight = r.square() * torch.exp(-0.5 * r.square()) * log_step
     return r, weight
+
+
+def _logarithmic_nodes(low: float, high: float, points: int) -> tuple[Tensor, float]:
+    """Nodes r whose logarithms are one step apart, and the step."""
+    log_r = torch.linspace(low, high, points, dtype=torch.float64)
+    return log_r.exp(), (high - low) / (points - 1)
 
 
 def _check_points(name: str, x: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._gaussian import log_normal
 from vae_lib.laboratory._quadrature import standard_normal_nodes
 from vae_lib.laboratory.grid import grid_log_evidence
 from vae_lib.laboratory.surgery import grid_elbo_surgery
@@ -162,8 +163,7 @@ class SmallestVAE:
             >>> SmallestVAE(0.5).elbo(0.7902, 0.3755)
             tensor(-1.3492, dtype=torch.float64)
         """
-        normaliser = 0.5 * math.log(2 * math.pi * self.variance)
-        return -normaliser - self.distortion(mean, var) / (2 * self.variance) - self.rate(mean, var)
+        return log_normal(self.distortion(mean, var), self.variance) - self.rate(mean, var)
 
     def log_evidence(
         self, mean: float | int | Float[Tensor, "*shape"], var: float | int | Float[Tensor, "*shape"]
@@ -208,7 +208,7 @@ class SmallestVAE:
 
         def log_likelihood(x: Tensor, z: Tensor) -> Tensor:  # x (batch, 1), z (rows, 1)
             error = x.squeeze(-1) - self.decoder(z.expand(-1, m.shape[0]), m, v)  # (rows, batch)
-            return -0.5 * (error.square() / self.variance + math.log(2 * math.pi * self.variance))
+            return log_normal(error.square(), self.variance)
 
         x = torch.ones_like(m).unsqueeze(-1)
         log_p = grid_log_evidence(log_likelihood, x, latent_dim=1, points=points, half_width=half_width)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["ElboSurgery", "grid_elbo_surgery"]
 
@@ -92,8 +93,11 @@ def grid_elbo_surgery(mean: Float[Tensor, "codes latent"], std: Float[Tensor, "c
         )
     cell = math.prod((axis[1] - axis[0]).item() for axis in axes)
     # everything is a product over dimensions: one table of ln q(z_d|x_n) per dimension, (points, N)
-    tables = [_log_normal(axis.unsqueeze(-1), mean[:, d], std[:, d]) for d, axis in enumerate(axes)]
-    priors = [_log_normal(axis, 0.0, torch.ones_like(axis[:1])) for axis in axes]  # (points,)
+    tables = [
+        log_normal((axis.unsqueeze(-1) - mean[:, d]).square(), std[:, d].square())
+        for d, axis in enumerate(axes)
+    ]
+    priors = [log_normal(axis.square(), 1.0) for axis in axes]  # (points,)
     if latent == 1:  # a second dimension in which nothing happens
         tables.append(torch.zeros_like(tables[0][:1]))
         priors.append(torch.zeros_like(priors[0][:1]))
@@ -119,7 +123,3 @@ def _axis(mean: Tensor, std: Tensor) -> Tensor:
             f"need {points:.3g} numbers; wanted at most {MOST_NUMBERS:.0e}"
         )
     return torch.linspace(low, high, points, dtype=torch.float64, device=mean.device)
-
-
-def _log_normal(z: Tensor, mean: Tensor | float, std: Tensor) -> Tensor:
-    return -0.5 * ((z - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)

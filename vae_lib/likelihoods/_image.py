@@ -23,6 +23,12 @@ class Image(Independent):
                 f"x has shape {tuple(value.shape)}; "
                 f"wanted (..., {self.event_shape[0]}), the event shape of the distribution"
             )
+        pairs = zip(value.shape[-2::-1], self.batch_shape[::-1], strict=False)
+        if any(size != wanted and 1 not in (size, wanted) for size, wanted in pairs):
+            raise ValueError(
+                f"x has shape {tuple(value.shape)}, which does not fit the distribution's batch of shape "
+                f"{tuple(self.batch_shape)}; wanted one image for each entry of the batch"
+            )
         if self._validate_args:
             self.check(value)
 
@@ -52,6 +58,7 @@ class LevelImage(Image):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
+        _require.tensor("x", value)
         levels = self.base_dist.levels
         if not value.is_floating_point():
             if self._validate_args:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Independent
 
+from vae_lib import _require
 from vae_lib.likelihoods._image import Image, check_output
 
 __all__ = ["Bernoulli"]
@@ -66,6 +67,7 @@ class _BinaryImage(Image):
     """An image whose pixels are 0 or 1."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        _require.tensor("x", value)
         logits = self.base_dist.logits
         value = value if value.is_floating_point() else value.to(logits.dtype)
         self.admit(value)

@@ -3,13 +3,18 @@
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vae_lib import _require
+
 __all__ = ["check_event", "check_images"]
 
 
 def check_images(x: Tensor) -> None:
-    """Refuse x without a batch axis."""
-    if x.ndim < 2:
-        raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, pixels)")
+    """Refuse x without a batch axis, without an example, or of whole numbers."""
+    _require.floating("x", x)
+    if x.ndim < 2 or x.numel() == 0:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; wanted (batch, pixels), with at least one example and one pixel"
+        )
 
 
 def check_event(maker: str, made: Distribution, event: str) -> Distribution:

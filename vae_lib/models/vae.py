@@ -41,7 +41,8 @@ class VAE(nn.Module):
     Raises:
         ValueError: If no prior is given and the encoder has no attribute `latent`.
 
-    Book: chapters 2 to 4 (the bound), chapter 8 (the model). Source: Kingma and Welling (2014).
+    Book: chapter 2 (the rearrangement), chapter 8 (encoder, decoder, prior). Source: Kingma and
+    Welling (2014).
 
     Example:
         >>> from vae_lib.networks import mlp_vae
@@ -144,8 +145,9 @@ class VAE(nn.Module):
                 refuses, if encoder, decoder and prior do not fit together, or if the posterior
                 cannot be detached: the encoder must be a module, or the posterior Gaussian.
 
-        Book: chapter 3 (a family of bounds), chapter 6 (sticking the landing), chapter 8. Source:
-        Burda et al. (2016), section 3; Roeder et al. (2017) for the detached posterior.
+        Book: chapter 3 (a family of bounds), chapter 6 (sticking the landing), chapter 8
+        (four test-time modes). Source: Burda et al. (2016), section 3; Roeder et al. (2017) for the
+        detached posterior.
 
         Example:
             >>> from vae_lib.bounds import iwae_bound

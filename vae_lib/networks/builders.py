@@ -58,7 +58,7 @@ def mlp_vae(
             prior is unknown.
         ImportError: If the posterior is a flow and zuko is not installed.
 
-    Book: chapter 8; chapter 11 for the posteriors and priors.
+    Book: chapter 8 (encoder, decoder, prior); chapter 11 for the posteriors and priors.
 
     Example:
         >>> model = mlp_vae(64, latent=2, hidden=(32,), seed=0)
@@ -107,8 +107,8 @@ def conv_vae(
     for each entry of `filters`, then linear layers; the decoder is its mirror image, and puts out
     exactly as many pixels, odd sizes too.
 
-    On a GPU, `model.to(memory_format=torch.channels_last)` gives the same numbers in a layout that
-    convolutions may find quicker.
+    Inside, the channels of a pixel lie side by side (`torch.channels_last`), where convolutions are
+    quickest.
 
     Args:
         shape: Height and width of the images.
@@ -129,7 +129,7 @@ def conv_vae(
             likelihood, the activation, the posterior or the prior is unknown.
         ImportError: If the posterior is a flow and zuko is not installed.
 
-    Book: chapter 12 (capstone).
+    Book: chapter 12 (two models).
 
     Example:
         >>> import torch

@@ -1,5 +1,6 @@
 """Encoders and decoders: a network, and the head that makes a distribution of its output."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,9 +8,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_lib import _require
 from vae_lib.posteriors import Diagonal
 
-__all__ = ["Decoder", "Encoder", "GaussianEncoder"]
+__all__ = ["Decoder", "Encoder", "GaussianEncoder", "check_width"]
+
+
+def check_width(name: str, values: Tensor, network: nn.Module) -> None:
+    """Refuse rows of another size than the network's first layer reads, where it says what it reads."""
+    first = network[0] if isinstance(network, nn.Sequential) and len(network) else network
+    if isinstance(first, nn.Linear):
+        wanted = first.in_features
+    elif isinstance(first, nn.Unflatten):
+        wanted = math.prod(first.unflattened_size)
+    else:
+        return
+    _require.floating(name, values)
+    if values.shape[-1:] != (wanted,):
+        raise ValueError(
+            f"{name} has shape {tuple(values.shape)}; wanted (..., {wanted}), what the network reads"
+        )
 
 
 class Encoder(nn.Module):
@@ -23,7 +41,7 @@ class Encoder(nn.Module):
     Raises:
         ValueError: If the posterior has no attribute `latent`.
 
-    Book: chapter 8, chapter 11.
+    Book: chapter 8 (encoder, decoder, prior), chapter 11.
 
     Example:
         >>> from vae_lib.networks import mlp
@@ -59,6 +77,7 @@ class Encoder(nn.Module):
         return self.posterior.latent
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
+        check_width("x", x, self.network)
         return self.posterior(_full(self.network(x)))
 
 
@@ -75,7 +94,7 @@ class GaussianEncoder(Encoder):
     Raises:
         ValueError: If latent is below 1.
 
-    Book: chapter 8. Source: Kingma and Welling (2014), appendix C.2.
+    Book: chapter 8 (encoder, decoder, prior). Source: Kingma and Welling (2014), appendix C.2.
 
     Example:
         >>> from vae_lib.networks import mlp
@@ -96,7 +115,7 @@ class Decoder(nn.Module):
         likelihood: A module that turns this parameter into a distribution over `x`, such as
             `vae_lib.likelihoods.Bernoulli()`.
 
-    Book: chapter 8.
+    Book: chapter 8 (encoder, decoder, prior).
 
     Example:
         >>> from vae_lib.likelihoods import Bernoulli
@@ -112,6 +131,7 @@ class Decoder(nn.Module):
         self.likelihood = likelihood
 
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
+        check_width("z", z, self.network)
         return self.likelihood(_full(self.network(z)))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_lib import _require
-from vae_lib.networks.perceptron import activation_of, glorot
+from vae_lib.networks.perceptron import activation_of, glorot, linear_layers
 
 __all__ = ["PixelBias", "Rows", "conv_decoder_network", "conv_encoder_network"]
 
@@ -47,6 +47,54 @@ class PixelBias(nn.Module):
         return x + self.bias
 
 
+class _Images(nn.Unflatten):
+    """From rows, channel by channel, to images (batch, channels, height, width).
+
+    Convolutions are quickest where the channels of a pixel lie side by side, so that is how the images
+    are laid out. With one channel the two layouts are the same numbers in the same order, and torch must
+    be told which of them is meant.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, height, width = self.unflattened_size
+        if channels == 1:
+            return x.unflatten(1, (height, width, 1)).movedim(-1, 1)
+        return super().forward(x).contiguous(memory_format=torch.channels_last)
+
+
+class _FlatPixels(nn.Module):
+    """From images to rows, pixel by pixel.
+
+    Flattened in this order images whose channels lie side by side need no copy; `nn.Flatten` would take
+    them apart channel by channel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(1, -1).flatten(1)  # (batch, height * width * channels)
+
+
+class _Pixels(nn.Module):
+    """The way back: from rows, pixel by pixel, to images whose channels lie side by side."""
+
+    def __init__(self, channels: int, height: int, width: int):
+        super().__init__()
+        self.size = (height, width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, self.size).movedim(-1, 1)  # (batch, channels, height, width)
+
+    def extra_repr(self) -> str:
+        return "height={}, width={}, channels={}".format(*self.size)
+
+
+def _side_by_side(network: Rows) -> Rows:
+    """The network with the weights of its convolutions in the layout of the images."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 class _PixelByPixel(nn.Module):
     """From (batch, channels * depth, height, width) to `depth` numbers for each pixel in turn."""
 
@@ -71,22 +119,12 @@ def check_image(shape: Sequence[int], channels: int, filters: Sequence[int]) -> 
     """Refuse what is no image size; the size as a tuple."""
     if len(shape) != 2:
         raise ValueError(f"shape is {tuple(shape)!r}; wanted (height, width)")
-    for size in shape:
-        _require.positive_integer("shape", size)
+    _require.positive_integers("shape", shape)
     _require.positive_integer("channels", channels)
-    for size in filters:
-        _require.positive_integer("filters", size)
+    _require.positive_integers("filters", filters)
     if not filters:
         raise ValueError("filters is empty; wanted at least one convolution")
     return shape[0], shape[1]
-
-
-def _linear_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    """Linear layers, each followed by an activation."""
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
-    return layers
 
 
 def conv_encoder_network(
@@ -120,20 +158,20 @@ def conv_encoder_network(
     """
     shape = check_image(shape, channels, filters)
     _require.positive_integer("outputs", outputs)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
+    _require.positive_integers("hidden", hidden)
     activate = activation_of(activation)
-    layers: list[nn.Module] = [nn.Unflatten(1, (channels, *shape))]
+    layers: list[nn.Module] = [_Images(1, (channels, *shape))]
     for planes_in, planes in pairwise((channels, *filters)):
         layers += [glorot(nn.Conv2d(planes_in, planes, _KERNEL, _STRIDE, _PADDING)), activate()]
     height, width = _sizes(shape, len(filters))[-1]
     sizes = [filters[-1] * height * width, *hidden]
-    return Rows(
+    network = Rows(
         *layers,
-        nn.Flatten(),
-        *_linear_layers(sizes, activate),
+        _FlatPixels(),
+        *linear_layers(sizes, activate),
         glorot(nn.Linear(sizes[-1], outputs)),
     )
+    return _side_by_side(network)
 
 
 def conv_decoder_network(
@@ -174,13 +212,12 @@ def conv_decoder_network(
     shape = check_image(shape, channels, filters)
     _require.positive_integer("inputs", inputs)
     _require.positive_integer("depth", depth)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
+    _require.positive_integers("hidden", hidden)
     activate = activation_of(activation)
     sizes = _sizes(shape, len(filters))[::-1]  # from the smallest up to the image
     small = (filters[-1], *sizes[0])
-    layers = _linear_layers([inputs, *hidden[::-1], small[0] * small[1] * small[2]], activate)
-    layers.append(nn.Unflatten(1, small))
+    layers = linear_layers([inputs, *hidden[::-1], small[0] * small[1] * small[2]], activate)
+    layers.append(_Pixels(*small))
     planes = (*filters[::-1], channels * depth)
     for step, (height, width) in enumerate(sizes[1:]):
         last = step == len(filters) - 1
@@ -194,4 +231,5 @@ def conv_decoder_network(
             bias=not last,  # the bias of the last layer is the PixelBias
         )
         layers += [glorot(layer)] if last else [glorot(layer), activate()]
-    return Rows(*layers, _PixelByPixel(depth), PixelBias(channels * shape[0] * shape[1] * depth))
+    network = Rows(*layers, _PixelByPixel(depth), PixelBias(channels * shape[0] * shape[1] * depth))
+    return _side_by_side(network)

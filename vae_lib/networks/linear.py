@@ -38,7 +38,7 @@ class LinearEncoder(nn.Module):
     Raises:
         ValueError: If latent is below 1.
 
-    Book: chapter 7 (the exactly solvable VAE), chapter 8. Source: Lucas et al. (2019), section 4.
+    Book: chapter 7 (solved), chapter 8 (a linear VAE). Source: Lucas et al. (2019), section 4.
 
     Example:
         >>> encoder = LinearEncoder(nn.Parameter(torch.ones(5)), latent=2)
@@ -65,6 +65,8 @@ class LinearEncoder(nn.Module):
         return bounded_log_var(self.log_var).exp()
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Independent:
+        if x.shape[-1:] != self.centre.shape:  # the difference below would broadcast a single column
+            raise ValueError(f"x has shape {tuple(x.shape)}; wanted (..., {len(self.centre)})")
         mean = nn.functional.linear(x - self.centre, self.weight)  # (batch, latent)
         std = self.variance.sqrt()
         return Independent(Normal(mean, std.expand_as(mean), validate_args=False), 1)
@@ -89,7 +91,7 @@ def linear_vae(pixels: int, latent: int, seed: int | None = None) -> VAE:
     Raises:
         ValueError: If a size is below 1 or `latent` is not below `pixels`.
 
-    Book: chapter 7 (solved), chapter 8 (trained). Source: Lucas et al. (2019).
+    Book: chapter 7 (solved), chapter 8 (a linear VAE). Source: Lucas et al. (2019).
 
     Example:
         >>> linear_vae(pixels=5, latent=2, seed=0).elbo(torch.zeros(3, 5)).shape
@@ -120,7 +122,7 @@ def linear_gaussian_model(model: VAE) -> LinearGaussianModel:
     Raises:
         ValueError: If model is any other VAE.
 
-    Book: chapter 8.
+    Book: chapter 8 (a linear VAE).
 
     Example:
         >>> exact = linear_gaussian_model(linear_vae(pixels=5, latent=2, seed=0))

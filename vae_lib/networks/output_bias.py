@@ -33,7 +33,7 @@ def set_output_bias(model: VAE | HierarchicalVAE, x: Float[Tensor, "batch pixels
             in [0, 1] and the likelihood is Bernoulli; or if the decoder is one whose mean this
             function does not know how to set.
 
-    Book: chapter 8. Source: the code published with Burda et al. (2016).
+    Book: chapter 8 (initialisation, log-variance, NaN). Source: the code of Burda et al. (2016).
 
     Example:
         >>> from vae_lib.networks import mlp_vae

@@ -7,7 +7,7 @@ from torch import nn
 
 from vae_lib import _require
 
-__all__ = ["activation_of", "glorot", "mlp"]
+__all__ = ["activation_of", "glorot", "linear_layers", "mlp"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -30,6 +30,14 @@ def glorot(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
     return layer
 
 
+def linear_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Linear layers from each size to the next, each followed by an activation."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
+    return layers
+
+
 def mlp(
     inputs: int,
     hidden: Sequence[int],
@@ -49,7 +57,7 @@ def mlp(
     Raises:
         ValueError: If a size is below 1 or the activation is unknown.
 
-    Book: chapter 8. Source: Glorot and Bengio (2010) for the initial weights.
+    Book: chapter 8 (encoder, decoder, prior). Source: Glorot and Bengio (2010), initial weights.
 
     Example:
         >>> mlp(64, (32,), 4)
@@ -61,11 +69,6 @@ def mlp(
     """
     _require.positive_integer("inputs", inputs)
     _require.positive_integer("outputs", outputs)
-    for size in hidden:
-        _require.positive_integer("hidden", size)
-    activation = activation_of(activation)
-    sizes = [inputs, *hidden, outputs]
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        layers += [glorot(nn.Linear(size_in, size_out)), activation()]
+    _require.positive_integers("hidden", hidden)
+    layers = linear_layers([inputs, *hidden, outputs], activation_of(activation))
     return nn.Sequential(*layers[:-1])

@@ -29,7 +29,7 @@ class Diagonal(nn.Module):
     Raises:
         ValueError: If latent is below 1. Calling it: if the features are not (..., 2 latent).
 
-    Book: chapter 8. Source: Kingma and Welling (2014), appendix C.2.
+    Book: chapter 8 (encoder, decoder, prior). Source: Kingma and Welling (2014), appendix C.2.
 
     Example:
         >>> q = Diagonal(latent=2)(torch.tensor([[1.0, 2.0, 0.0, -4.0]]))

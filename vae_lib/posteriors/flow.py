@@ -180,8 +180,7 @@ class Flow(nn.Module):
         context = max(32, 2 * latent) if context is None else context
         _require.positive_integer("context", context)
         _require.positive_integer("transforms", transforms)
-        for size in hidden:
-            _require.positive_integer("hidden", size)
+        _require.positive_integers("hidden", hidden)
         if not hidden:
             raise ValueError("hidden is empty; wanted the size of at least one hidden layer")
         self.latent, self.kind, self.features = latent, kind, context

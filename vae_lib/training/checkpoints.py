@@ -198,7 +198,8 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
     """Load a checkpoint and build its model.
 
     Nothing in the file is executed: it holds numbers and JSON, and only the builders of
-    `vae_lib.networks` and `vae_lib.builders` build models.
+    `vae_lib.networks` and `vae_lib.builders` build models. Weights that were stored in float16, to
+    be small, come back in float32 with the same values.
 
     Args:
         path: The file. For a folder that `fit` wrote, its `last.safetensors`.
@@ -223,6 +224,8 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
     checkpoint = read_checkpoint(path)
     checkpoint.model = _build(checkpoint) if model is None else model
     restore(checkpoint, checkpoint.model)
+    if model is None and _kinds(checkpoint) == {torch.float16}:
+        checkpoint.model.float()  # stored in half the bytes, computed with in full
     checkpoint.model.eval()
     return checkpoint
 
@@ -286,7 +289,10 @@ def _unpack(path: Path, tensors: dict[str, Tensor], document: dict) -> Checkpoin
     config = document["config"] and TrainConfig(**document["config"])
     history = None
     if document["history"]:
-        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in CURVES}
+        # one of an earlier version may know fewer curves, but never lacks the terms of the ELBO
+        wanted = ("elbo", "reconstruction", "rate")
+        known = [name for name in CURVES if name in wanted or f"history.{name}" in tensors]
+        curves: dict[str, Any] = {name: tensors[f"history.{name}"].tolist() for name in known}
         history = History(config, **curves)
     noise = {name.rsplit(".", 1)[1]: t for name, t in tensors.items() if name.startswith("random.noise.")}
     position = Position(**document["position"], order=tensors.get("random.order"), noise=noise)
@@ -319,9 +325,14 @@ def _build(checkpoint: Checkpoint) -> nn.Module:
             raise ValueError(f"{name} builds no model")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path} has a recipe that fails: {_one_line(error)}") from error
-    weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
-    kinds = {weight.dtype for weight in weights if weight.is_floating_point()}
+    kinds = _kinds(checkpoint)
     return model.to(kinds.pop()) if len(kinds) == 1 else model
+
+
+def _kinds(checkpoint: Checkpoint) -> set[torch.dtype]:
+    """The precisions of the saved weights."""
+    weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
+    return {weight.dtype for weight in weights if weight.is_floating_point()}
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

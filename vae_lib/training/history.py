@@ -92,7 +92,7 @@ class History:
         """Add the means of one epoch to the curves.
 
         Args:
-            prefix: "" for training, "validation_" for validation.
+            prefix: Empty for training, `validation_` for validation.
             means: "reconstruction", "rate" and, if the objective has it, "bound".
             has_elbo: Whether the two terms make a bound together; otherwise the ELBO is NaN.
 

@@ -1,5 +1,6 @@
 """What a run changes around itself and puts back: the device, the threads, the source of noise."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,14 @@ def find_device(name: str) -> torch.device:
     """The device of this name; "auto" is a CUDA GPU where there is one.
 
     Raises:
-        ValueError: If a GPU is asked for and there is none.
+        ValueError: If a GPU is asked for and there is none, or the name is another.
 
     Example:
         >>> find_device("cpu")
         device(type='cpu')
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():

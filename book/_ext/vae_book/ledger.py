@@ -6,6 +6,7 @@ and a check that names no equation of its own page, are warnings, which fail the
 """
 
 import html
+import itertools
 import json
 import re
 
@@ -16,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 RECORD = re.compile(r"""data-vae-check=(["'])(.*?)\1""")
+EXPONENT = re.compile(r"([−\d.]+e-\d+)")
 
 
 class LedgerTable(nodes.General, nodes.Element):
@@ -57,14 +59,19 @@ def _line(docname, record):
         refexplicit=False,
         refwarn=False,
     )
-    paragraph += [link, nodes.Text(f" {record['kind']}: {_measured(record)} ({record['by']})")]
+    paragraph += [link, nodes.Text(f" {record['kind']}: ")]
+    paragraph += [*_measured(record), nodes.Text(f" ({record['by']})")]
     box = nodes.container("", paragraph, classes=["vae-check", f"vae-check-{record['kind']}"])
     return box
 
 
 def _measured(record):
-    """The part of the record's own line that says what was measured: label · kind · measured · by."""
-    return record["text"].split(" · ")[2]
+    """The part of the record's own line that says what was measured: label · kind · measured · by.
+
+    A number such as 4.4e-16 is kept in one piece; browsers would break it at its hyphen.
+    """
+    for i, part in enumerate(EXPONENT.split(record["text"].split(" · ")[2])):
+        yield nodes.inline("", part, classes=["vae-nowrap"]) if i % 2 else nodes.Text(part)
 
 
 def purge(app, env, docname):
@@ -125,39 +132,37 @@ def _table(app, docname):
         f"{len(equations)} numbered equations, {len(entries)} checks. "
         + (f"Largest difference among the identities: {max(identities):.1e}." if identities else ""),
     )
-    table = nodes.table(classes=["vae-ledger"])
-    group = nodes.tgroup(cols=5)
+    box = nodes.container("", summary)
+    for page, group in itertools.groupby(entries, key=lambda entry: entry[0]):
+        uri = app.builder.get_relative_uri(docname, page)
+        title = nodes.reference("", env.titles[page].astext(), refuri=uri, internal=True)
+        box += nodes.rubric("", "", title)
+        box += _table_of_page(env, uri, page, group)
+    return box
+
+
+def _table_of_page(env, uri, page, entries):
+    table = nodes.table(classes=["vae-ledger", "colwidths-given"])
+    group = nodes.tgroup(cols=4)
     table += group
-    for width in (12, 34, 14, 20, 20):
+    for width in (19, 18, 38, 25):
         group += nodes.colspec(colwidth=width)
     head = nodes.thead()
-    head += _row([nodes.Text(t) for t in ("equation", "page", "evidence", "measured", "by")])
+    head += _row([[nodes.Text(text)] for text in ("equation", "evidence", "measured", "by")])
     body = nodes.tbody()
     group += [head, body]
-    for page, label, record in entries:
-        number = ".".join(
-            map(str, env.toc_fignumbers[page]["displaymath"][f"equation-{label}"])
-        )
-        uri = app.builder.get_relative_uri(docname, page) + f"#equation-{label}"
-        link = nodes.reference("", f"({number})", refuri=uri, internal=True)
-        title = env.titles[page].astext()
-        body += _row(
-            [
-                link,
-                nodes.Text(title),
-                nodes.Text(record["kind"]),
-                nodes.Text(_measured(record)),
-                nodes.Text(record["by"]),
-            ]
-        )
-    box = nodes.container("", summary, nodes.container("", table, classes=["vae-scroll"]))
-    return box
+    for _, label, record in entries:
+        number = ".".join(map(str, env.toc_fignumbers[page]["displaymath"][f"equation-{label}"]))
+        link = nodes.reference("", f"({number})", refuri=f"{uri}#equation-{label}", internal=True)
+        words = [nodes.Text(record["kind"])], [*_measured(record)], [nodes.Text(record["by"])]
+        body += _row([[link], *words])
+    return table
 
 
 def _row(cells):
     row = nodes.row()
     for cell in cells:
-        row += nodes.entry("", nodes.paragraph("", "", cell))
+        row += nodes.entry("", nodes.paragraph("", "", *cell))
     return row
 
 

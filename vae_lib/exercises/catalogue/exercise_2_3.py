@@ -1,4 +1,4 @@
-"""2.3 KL of two Gaussians in k dimensions. Oracle: generalised eigenvalues."""
+"""2.3 KL of two Gaussians in d dimensions. Oracle: generalised eigenvalues."""
 
 from __future__ import annotations
 
@@ -19,11 +19,21 @@ MISTAKES = {
     "trace-upside-down": "the trace is that of Σ_q⁻¹ Σ_p: it should be Σ_p⁻¹ Σ_q",
     "log-det-upside-down": "the two determinants change places",
     "no-log-det": "the logarithm of the determinants is missing",
-    "no-dimension": "the −k is missing",
+    "no-logarithm": "the ratio of the determinants stands without its logarithm",
+    "no-dimension": "the −d is missing",
+    "dimension-added": "d is added: it is subtracted",
+    "dimension-is-batch": "the size of the batch stands where the dimension d belongs",
     "no-half": "the factor ½ in front is missing",
+    "half-of-a-part": "the ½ stands in front of a part of the bracket: it belongs to all four terms",
     "diagonal-only": "only the diagonals of the covariances are used",
+    "no-distance": "the distance of the means is missing",
     "distance-under-q": "the distance of the means is measured with Σ_q⁻¹: it should be Σ_p⁻¹",
+    "distance-plain": "the distance of the means is squared but not measured with Σ_p⁻¹",
+    "inverse-of-q": "Σ_q is inverted where Σ_p should be",
     "not-inverted": "Σ_p is multiplied where it should be inverted",
+    "not-a-trace": (
+        "the trace of Σ_p⁻¹ Σ_q is another number: multiply the matrices, then sum the diagonal only"
+    ),
     "batch-averaged": "the batch is averaged: keep one value per pair",
     "batch-summed": "the batch is summed: keep one value per pair",
 }
@@ -62,6 +72,8 @@ def _mistaken(**inputs: Tensor) -> Iterator[tuple[str, Values]]:
     products = tensor([np.sum(a * b) for a, b in zip(cov_p.numpy(), cov_q.numpy(), strict=True)])
     shift = mean_q - mean_p
     multiplied = (shift * (cov_p * shift[:, None, :]).sum(-1)).sum(-1)
+    solved = tensor(np.linalg.solve(cov_p.numpy(), cov_q.numpy()))
+    entries = tensor(np.linalg.inv(cov_p.numpy())) * cov_q
     flat = {
         **inputs,
         "cov_q": torch.diag_embed(cov_q.diagonal(dim1=-2, dim2=-1)),
@@ -72,10 +84,20 @@ def _mistaken(**inputs: Tensor) -> Iterator[tuple[str, Values]]:
         ("trace-upside-down", right + 0.5 * (inverse - stretch)),
         ("log-det-upside-down", right + log_stretch),
         ("no-log-det", right + 0.5 * log_stretch),
+        ("no-logarithm", right + 0.5 * (log_stretch + (-log_stretch).exp())),
         ("no-dimension", right + 0.5 * size),
+        ("dimension-added", right + size),
+        ("dimension-is-batch", right + 0.5 * (size - len(mean_q))),
         ("no-half", 2.0 * right),
+        ("half-of-a-part", 2.0 * right - 0.5 * stretch),
+        ("half-of-a-part", right - 0.5 * log_stretch),
         ("diagonal-only", _right(**flat)),
         ("distance-under-q", right + 0.5 * (under_q - distance)),
+        ("no-distance", right - 0.5 * distance),
+        ("distance-plain", right + 0.5 * (shift.square().sum(-1) - distance)),
+        ("inverse-of-q", right + 0.5 * (inverse - stretch + under_q - distance)),
+        ("not-a-trace", right + 0.5 * (solved.sum((-2, -1)) - stretch)),
+        ("not-a-trace", right + 0.5 * (entries.diagonal(dim1=-2, dim2=-1).sum(-1) - stretch)),
         ("not-inverted", right + 0.5 * (products - stretch)),
         ("not-inverted", right + 0.5 * (multiplied - distance)),
         ("not-inverted", right + 0.5 * (products - stretch + multiplied - distance)),

@@ -1,4 +1,4 @@
-"""2.5 The Gaussian nearest to a density with two bumps. Oracle: symmetry, and SciPy's minimiser."""
+"""2.5 The Gaussian nearest to a density with two bumps. Oracle: exact moments, and SciPy's minimiser."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ MISTAKES = {
     "stuck-between": (
         "the reverse search starts in the middle and stays there: try several starts, keep the best"
     ),
+    "worse-bump": "the reverse search stops at the first bump it finds: the other one has the smaller KL",
+    "at-the-top": (
+        "q is fitted at the top of the density, by its curvature there: the KL averages over all of q"
+    ),
+    "off-the-grid": "q has run off the grid, where the sum is zero: lay the grid around q, in units of s",
+    "not-centred": "the second moment is taken about zero: subtract the square of the mean",
     "not-normalised": ("the density is used without its normaliser: log_density holds an unknown constant"),
 }
 
@@ -34,7 +40,11 @@ _GRID = np.linspace(-12.0, 12.0, 4001)
 
 @dataclass(frozen=True)
 class TwoBumps:
-    """ln of ½N(z; centre − distance, std²) + ½N(z; centre + distance, std²), plus a constant.
+    """ln of two Gaussian bumps at centre ∓ distance, plus a constant. By default they are equal.
+
+    Args:
+        share: the mass of the bump on the right.
+        right_std: its standard deviation, if it is another one.
 
     Example:
         >>> TwoBumps(0.0, 2.0, 0.5)(torch.zeros(1, dtype=torch.float64))
@@ -45,19 +55,25 @@ class TwoBumps:
     distance: float
     std: float
     constant: float = 0.0
+    share: float = 0.5
+    right_std: float | None = None
+
+    @property
+    def bumps(self) -> tuple[tuple[float, float, float], ...]:
+        """(mass, mean, standard deviation) of the two bumps."""
+        low, high = self.modes
+        return (1.0 - self.share, low, self.std), (self.share, high, self.right_std or self.std)
 
     def __call__(self, z: Tensor) -> Tensor:
-        left = -0.5 * ((z - self.centre + self.distance) / self.std) ** 2
-        right = -0.5 * ((z - self.centre - self.distance) / self.std) ** 2
-        scale = math.log(2.0 * self.std) + 0.5 * math.log(2.0 * math.pi)
-        return torch.logaddexp(left, right) - scale + self.constant
+        left, right = (
+            math.log(mass / (std * math.sqrt(2.0 * math.pi))) - 0.5 * ((z - mean) / std) ** 2
+            for mass, mean, std in self.bumps
+        )
+        return torch.logaddexp(left, right) + self.constant
 
     def __repr__(self) -> str:
-        low, high = self.centre - self.distance, self.centre + self.distance
-        return (
-            f"ln[½N(z; {low:.4g}, {self.std:.4g}²) + ½N(z; {high:.4g}, {self.std:.4g}²)]"
-            f" + {self.constant:.4g}"
-        )
+        words = (f"{mass:.3g} N(z; {mean:.4g}, {std:.4g}²)" for mass, mean, std in self.bumps)
+        return f"ln[{' + '.join(words)}] + {self.constant:.4g}"
 
     @property
     def modes(self) -> tuple[float, float]:
@@ -93,15 +109,43 @@ def _stuck(target: TwoBumps) -> tuple[float, float]:
 
 
 def _covering(target: TwoBumps) -> tuple[float, float]:
-    return target.centre, math.hypot(target.distance, target.std)
+    """The exact mean and standard deviation of the target."""
+    mean = sum(mass * place for mass, place, _ in target.bumps)
+    second = sum(mass * (place**2 + std**2) for mass, place, std in target.bumps)
+    return mean, math.sqrt(second - mean**2)
+
+
+def _tops(target: TwoBumps) -> list[tuple[float, float]]:
+    """Each local maximum of the density, with the width that its curvature there suggests."""
+    z = np.linspace(-6.0, 6.0, 12_001)
+    log_p = target(torch.from_numpy(z)).numpy()
+    inner = np.flatnonzero((log_p[1:-1] > log_p[:-2]) & (log_p[1:-1] >= log_p[2:])) + 1
+    curvature = (2.0 * log_p[inner] - log_p[inner - 5] - log_p[inner + 5]) / (5.0 * (z[1] - z[0])) ** 2
+    return [(float(z[i]), float(c) ** -0.5) for i, c in zip(inner, curvature, strict=True)]
+
+
+def _reverse_fits(target: TwoBumps) -> list[tuple[float, float]]:
+    """The local minima of the reverse KL that lie at a bump, the best one first."""
+    found = [_nearest_bump(target, mode) for mode in target.modes]
+    return sorted(found, key=lambda fit: _reverse_kl(target, fit[0], math.log(fit[1])))
 
 
 def _named(pairs: Sequence[tuple[float, float]]) -> list[Values]:
     return [{"mean": mean, "std": std} for mean, std in pairs]
 
 
-def _mistaken(target: TwoBumps, direction: str) -> Iterator[tuple[str, Values]]:
-    bumps = [_nearest_bump(target, mode) for mode in target.modes]
+def _right(target: TwoBumps, direction: str) -> list[tuple[float, float]]:
+    if direction != "reverse":
+        return [_covering(target)]
+    fits = _reverse_fits(target)
+    equal = target.share == 0.5 and target.right_std is None
+    return fits if equal else fits[:1]
+
+
+def _mistaken(
+    target: TwoBumps, direction: str
+) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
+    bumps = _reverse_fits(target)
     covering = [_covering(target)]
     right, other = (bumps, covering) if direction == "reverse" else (covering, bumps)
     for values in _named(other):
@@ -113,6 +157,14 @@ def _mistaken(target: TwoBumps, direction: str) -> Iterator[tuple[str, Values]]:
     between = [_stuck(target)] if direction == "reverse" else covering
     for values in _named(between):
         yield "stuck-between", values
+    for values in _named(bumps if direction == "reverse" else covering):
+        yield "worse-bump", values
+    for values in _named(_tops(target) if direction == "reverse" else [*covering, *_tops(target)]):
+        yield "at-the-top", values
+    yield "off-the-grid", lambda got: abs(got["mean"][0]) > 12.0 or direction == "forward"
+    mean, std = covering[0]
+    for values in _named(right if direction == "reverse" else [(mean, math.hypot(mean, std))]):
+        yield "not-centred", values
     if direction == "reverse":
         for values in _named(right):
             yield "not-normalised", values
@@ -130,19 +182,14 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
     return as_named(answers[0](*inputs.values()), ("mean", "std"), of=tuple)
 
 
-def _case(target: TwoBumps, direction: str) -> Case:
-    pairs = (
-        [_nearest_bump(target, mode) for mode in target.modes]
-        if direction == "reverse"
-        else [_covering(target)]
-    )
+def _case(target: TwoBumps, direction: str, about: str = "a target") -> Case:
     return Case(
         {"log_density": target, "direction": direction},
-        _named(pairs),
+        _named(_right(target, direction)),
         lambda: _mistaken(target, direction),
         rtol=0.0,
         atol=0.01,
-        about=f"a target in the {direction} direction",
+        about=f"{about} in the {direction} direction",
     )
 
 
@@ -152,6 +199,11 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         target = TwoBumps(centre, std * rng.uniform(4.0, 4.8), std, constant)
         yield _case(target, "reverse")
         yield _case(target, "forward")
+    for share in (0.3, 0.7):
+        uneven = TwoBumps(rng.uniform(-0.5, 0.5), rng.uniform(1.8, 2.2), rng.uniform(0.4, 0.5), 0.0, share)
+        yield _case(uneven, "reverse", "two unequal bumps")
+    lopsided = TwoBumps(rng.uniform(-0.5, 0.5), rng.uniform(0.55, 0.65), 0.5, 1.0, 0.5, 1.0)
+    yield _case(lopsided, "reverse", "a lopsided bump")
 
 
 EXERCISE = Exercise(

@@ -29,6 +29,9 @@ MISTAKES = {
     "variance": "the standard error is made from the variance: take the square root",
     "share-of-positive": "the share of the positive terms is returned",
     "count-for-share": "the number of negative terms is returned: divide it by count",
+    "percentage": "the share is returned in per cent: it lies between 0 and 1",
+    "share-of-samples": "the share of negative samples z is returned: it is the terms ln q/p that count",
+    "no-logarithm": "the ratio q/p is averaged without its logarithm",
     "batch-averaged": "the batch is averaged: average over the samples only, the first axis",
 }
 
@@ -57,6 +60,8 @@ def _moments(q: tuple[float, float], p: tuple[float, float], under: tuple[float,
         "absolute_std": absolute[1],
         "clamped_mean": clamped[0],
         "clamped_std": clamped[1],
+        "ratio_mean": float(weight @ np.exp(log_ratio)),
+        "negative_samples": float(weight @ (z < 0.0)),
     }
 
 
@@ -100,6 +105,9 @@ def _mistaken(q: Normal, p: Normal, count: int) -> Iterator[tuple[str, Values]]:
     yield "variance", right | {"standard_error": exact["std"] ** 2}
     yield "share-of-positive", right | {"negative_share": 1.0 - exact["share"]}
     yield "count-for-share", right | {"negative_share": count * exact["share"]}
+    yield "percentage", right | {"negative_share": 100.0 * exact["share"]}
+    yield "share-of-samples", right | {"negative_share": exact["negative_samples"]}
+    yield "no-logarithm", {"estimate": exact["ratio_mean"]}
     yield "batch-averaged", {name: value.mean() for name, value in right.items()}
 
 

@@ -29,15 +29,25 @@ MISTAKES = {
     "batch-averaged": "the batch is averaged: keep one value per example, the caller averages",
     "no-half-in-exponent": "the ½ in the exponent of the Gaussian is missing",
     "no-normaliser": "−(D/2) ln 2πσ² is dropped: then this is no log density",
+    "squared-error": "the squared error stands alone: ln p(x|z) has 1/(2σ²) before it, and a normaliser",
     "normaliser-once": "the normaliser is counted once: every one of the D pixels has one",
     "variance-for-std": "std is used as if it were the variance",
+    "std-squared": "the variance std² stands where the standard deviation belongs",
     "rate-from-log-std": "log_var is read as ln σ in the rate: it is ln σ²",
+    "rate-std-for-variance": "the standard deviation exp(½ log_var) stands in the rate where σ² belongs",
+    "rate-squared-twice": "exp(log_var) is squared in the rate: it is σ² already",
+    "rate-log-sign": "the sign of log_var in the rate is wrong",
+    "rate-no-one": "the −1 in the rate is missing",
+    "rate-sampled": "the rate is estimated from the one draw of z: the closed form is wanted",
     "rate-no-half": "the ½ in front of the rate is missing",
     "rate-swapped": "the rate is KL(p(z)‖q): the average must be over q",
     "rate-negated": "the sign of the rate is wrong: a KL is never negative",
     "mean-not-squared": "the mean is not squared in the rate",
     "beta-unused": "beta is not used",
     "beta-on-reconstruction": "beta multiplies the reconstruction: it weighs the rate",
+    "beta-in-rate": "the rate that is returned holds beta already: only the loss has it",
+    "reconstruction-negated": "the reconstruction is returned with its sign changed: it is ln p(x|z) itself",
+    "reconstruction-added": "the reconstruction is added in the loss: it is subtracted",
     "rate-subtracted": "the rate is subtracted in the loss: the loss is −reconstruction + β · rate",
     "elbo-for-loss": "the loss is the elbo itself: what is minimised is its negative",
 }
@@ -98,10 +108,11 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         ("no-half-in-exponent", rec + square),
         ("no-normaliser", square),
         ("no-normaliser", 2.0 * square),
-        ("no-normaliser", 2.0 * square * std**2),
-        ("no-normaliser", square * std**2),
-        ("no-normaliser", 2.0 * square * std**2 / pixels),
+        ("squared-error", 2.0 * square * std**2),
+        ("squared-error", square * std**2),
+        ("squared-error", 2.0 * square * std**2 / pixels),
         ("normaliser-once", square + constant),
+        ("std-squared", square / std**2 + pixels * (constant - math.log(std))),
         (
             "variance-for-std",
             _log_density(inputs["x"], inputs["decode"](mean + width * noise), math.sqrt(std)),
@@ -114,6 +125,11 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         ("rate-from-log-std", kl_by_quadrature(mean, log_var.exp()).sum(-1)),
         ("rate-from-log-std", (per_latent + 0.5 * (width - width**2) + 0.25 * log_var).sum(-1)),
         ("rate-from-log-std", (per_latent - 0.5 * log_var).sum(-1)),
+        ("rate-std-for-variance", (per_latent + 0.5 * (width - width**2)).sum(-1)),
+        ("rate-squared-twice", (per_latent + 0.5 * (width**4 - width**2)).sum(-1)),
+        ("rate-log-sign", (per_latent + log_var).sum(-1)),
+        ("rate-no-one", (per_latent + 0.5).sum(-1)),
+        ("rate-sampled", 0.5 * ((mean + width * noise) ** 2 - noise**2 - log_var).sum(-1)),
         ("rate-no-half", 2.0 * rate),
         ("rate-swapped", kl_by_quadrature(0.0 * mean, 1.0 + 0.0 * mean, mean, width).sum(-1)),
         ("rate-negated", -rate),
@@ -126,8 +142,11 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         ("beta-on-reconstruction", rate - beta * rec),
         ("rate-subtracted", -rec - beta * rate),
         ("elbo-for-loss", rec - beta * rate),
+        ("reconstruction-added", rec + beta * rate),
     ):
         yield name, {**right, "loss": loss}
+    yield "beta-in-rate", {**right, "rate": beta * rate}
+    yield "reconstruction-negated", {**right, "reconstruction": -rec}
     yield "batch-averaged", {name: value.mean() for name, value in right.items()}
     yield "batch-averaged", {**right, "loss": right["loss"].mean()}
 

@@ -18,6 +18,8 @@ MISTAKES = {
     "divided-by-batches": "the sum over all examples is divided by the number of batches",
     "full-size-assumed": "every batch is taken to be as long as the first",
     "last-dropped": "the last batch is left out",
+    "one-batch": "only one of the batches is in the result",
+    "running-mean": "each mean is averaged with the one before: the last batch then counts for half",
     "not-divided": "the sum is not divided by the number of examples",
 }
 
@@ -31,6 +33,12 @@ def _mistaken(batches: list[Tensor]) -> Iterator[tuple[str, Values]]:
     yield "full-size-assumed", {"value": total / (len(batches) * len(batches[0]))}
     if kept:
         yield "last-dropped", {"value": math.fsum(kept) / len(kept)}
+    yield "one-batch", {"value": means[-1]}
+    yield "one-batch", {"value": means[0]}
+    running = means[0]
+    for mean in means[1:]:
+        running = (running + mean) / 2.0
+    yield "running-mean", {"value": running}
     yield "not-divided", {"value": total}
 
 

@@ -24,6 +24,8 @@ MISTAKES = {
     "rate-only": "only the rate is scaled: it then weighs too much",
     "inverted": "the factor is upside down: it is dataset_size over the batch's size",
     "rate-added": "the rate is added: the elbo subtracts it",
+    "negated": "this is minus the elbo: the elbo is reconstruction minus rate",
+    "whole-batches": "the factor is rounded to a whole number: dataset_size / batch size is a fraction",
     "not-summed": "the batch is not summed: return one number",
 }
 
@@ -54,6 +56,9 @@ def _mistaken(reconstruction: Tensor, rate: Tensor, size: int) -> Iterator[tuple
         ("rate-only", sums[0] / size - factor * sums[1]),
         ("inverted", (sums[0] - sums[1]) / factor),
         ("rate-added", factor * (sums[0] + sums[1])),
+        ("negated", factor * (sums[1] - sums[0])),
+        ("whole-batches", (total // size) * (sums[0] - sums[1])),
+        ("whole-batches", -(-total // size) * (sums[0] - sums[1])),
     ):
         yield name, {"value": value}
     for scale in (1.0, size):

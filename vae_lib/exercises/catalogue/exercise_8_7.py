@@ -17,11 +17,12 @@ __all__ = ["EXERCISE"]
 LIMIT = 6.0
 
 MISTAKES = {
-    "unbounded": "nothing is bounded: exp(90) is infinite in float32",
+    "unbounded": "the result still grows too far, upwards or downwards: exp(90) is infinite in float32",
     "hard-clamp": "the value is clamped: outside its gradient is zero, and training cannot return",
     "floor-too-high": "the lower limit is too high: small variances, which are needed, are cut off",
     "squashed-inside": "the values inside [−6, 6] are changed as well: there it is the identity",
     "gradient-dies": "the gradient vanishes in float32 far outside: tanh and sigmoid saturate",
+    "straight-through": "autograd reports a gradient that the values do not have: outside they stand still",
     "nan-gradient": (
         "torch.where hides a nan from the value but not from the gradient: both branches are differentiated"
     ),
@@ -51,6 +52,8 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
     at_edge = _measure(answers[0], near)
     order = torch.cat([outside, inside]).sort().values
     rising = _measure(answers[0], order)["value"].diff() >= 0.0
+    far = torch.tensor([-1e4, -1e3, -100.0, -7.0, 7.0, 100.0, 1e3, 1e4])
+    growing = _measure(answers[0], far)["value"].diff() > 0.0
     return {
         "values inside": at_inside["value"],
         "slopes inside": at_inside["slope"],
@@ -59,6 +62,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
         "gradient outside": _usable(at_outside["slope"]).double(),
         "continuous at ±6": ((at_edge["value"] - near).abs() < 0.01).double(),
         "rising": rising.double(),
+        "growth outside": growing.double(),
     }
 
 
@@ -81,7 +85,21 @@ def _mistaken(inside: Tensor, right: Values) -> Iterator[tuple[str, Values | Cal
     )
     yield (
         "gradient-dies",
-        lambda got: same_inside(got) and any(got["gradient outside"]) and not all(got["gradient outside"]),
+        lambda got: (
+            same_inside(got)
+            and any(got["gradient outside"])
+            and not all(got["gradient outside"])
+            and all(got["rising"])
+        ),
+    )
+    yield (
+        "straight-through",
+        lambda got: (
+            same_inside(got)
+            and all(got["gradient outside"])
+            and all(got["rising"])
+            and not all(got["growth outside"])
+        ),
     )
     for floor in (-5.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0):
         yield "floor-too-high", {"values inside": inside.clamp_min(floor)}
@@ -113,6 +131,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         "gradient outside": torch.ones(len(raw["outside"])),
         "continuous at ±6": torch.ones(2),
         "rising": torch.ones(len(raw["inside"]) + len(raw["outside"]) - 1),
+        "growth outside": torch.ones(7),
     }
     yield Case(raw, right, lambda: _mistaken(raw["inside"], right), rtol=0.0, atol=1e-4, about="float32")
 

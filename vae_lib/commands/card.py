@@ -1,0 +1,113 @@
+"""`python -m vae_lib card`: complete the run card of a training."""
+
+import argparse
+import json
+import sys
+
+from vae_lib.commands.frame import Parser, run
+
+__all__ = ["main"]
+
+_ABOUT = """\
+Complete the run card of a training. Writes three files: card.json, model.safetensors (the weights with
+the best validation ELBO, and the curve) and values.safetensors (ELBO and ln p(x) of every example).
+"""
+_MORE = """\
+examples:
+  python -m vae_lib card runs/digits
+  python -m vae_lib card runs/mnist --precision float16 --out published/mnist
+  python -m vae_lib audit published/mnist
+"""
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m vae_lib card",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="the folder of a training, or a checkpoint in it")
+    add("--out", metavar="FOLDER", help="where the files go (default: the same folder)")
+    add(
+        "--precision",
+        default="float32",
+        help="float32, or float16 for a small file; the numbers are those of what is stored "
+        "(default: %(default)s)",
+    )
+    add("--split", default="test", help="train, validation or test (default: %(default)s)")
+    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
+    add(
+        "--binarisation",
+        type=int,
+        metavar="SEED",
+        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in "
+        "evaluate; otherwise a pixel is 1 if brighter than one half)",
+    )
+    add(
+        "--again",
+        action="store_true",
+        help="evaluate the checkpoint of a complete card once more, with the settings on the card",
+    )
+    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command with the words after `card`, and return its exit code.
+
+    Args:
+        argv: The arguments, without the program and without "card".
+
+    Returns:
+        0, or 2 for bad input, 130 if the user stopped it.
+
+    Example:
+        >>> main(["nowhere"])
+        2
+    """
+    return run(_parser(), argv, _card)
+
+
+def _card(arguments: argparse.Namespace) -> int | None:
+    from vae_lib.cards import CardError, complete_card, evaluate_again
+    from vae_lib.commands.frame import complain
+
+    common = {"device": arguments.device, "progress": sys.stderr.isatty() and not arguments.json}
+    try:
+        if arguments.again:
+            card = evaluate_again(arguments.run, **common)
+        else:
+            card = complete_card(
+                arguments.run,
+                arguments.out,
+                precision=arguments.precision,
+                split=arguments.split,
+                examples=arguments.examples,
+                binarisation=arguments.binarisation,
+                k=arguments.k,
+                seed=arguments.seed,
+                **common,
+            )
+    except CardError as error:
+        for fault in error.faults:
+            complain("python -m vae_lib card", ValueError(fault))
+        return 2
+    evaluation = card.evaluation or {}
+    if arguments.json:
+        print(json.dumps({"card": str(card.path), **evaluation}))
+        return None
+    print(f"card       {card.path}")
+    data = evaluation["data"]
+    print(f"data       {data['name']}, {data['split']}: {evaluation['examples']} examples")
+    for name, label in (("elbo", "ELBO"), ("log_likelihood", "ln p(x)")):
+        mean = evaluation[name]
+        spread = "" if mean["standard_error"] is None else f" ± {mean['standard_error']:.2f}"
+        print(f"{label:<10} {mean['value']:.2f}{spread} nats")
+    worth = evaluation["effective_sample_size"]
+    print(f"samples    worth {worth:.0f} of {evaluation['samples']} (median over the examples)")
+    return None
