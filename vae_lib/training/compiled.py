@@ -138,7 +138,8 @@ class CompiledStep(RecordedStep):
         if self.device.type == "cpu":
             options["cpp_wrapper"] = True  # what happens between the loops is compiled too
         if hasattr(torch.compiler, "skip_all_guards_unsafe"):
-            # nothing it was compiled for can change: the tensors stay, and the number of rows was looked at
+            # nothing it was compiled for can change: the tensors stay, the number of rows was looked at, and
+            # `forward` is code of this step alone, so that another run cannot be taken for this one
             options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
         function = torch.compile(recorded.forward, fullgraph=True, dynamic=False, options=options)
 
