@@ -344,6 +344,7 @@ def glue(
 def _typeset(text: str) -> str:
     """A number for prose: a true minus sign, and a power of ten where Python writes an exponent."""
     small = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    text = text.removesuffix("e+00")
     power = re.compile(r"e([+-]\d+)$")
     return _true_minus(power.sub(lambda found: "·10" + str(int(found[1])).translate(small), text))
 

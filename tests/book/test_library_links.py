@@ -1,15 +1,16 @@
 """Between the sections of the book and the functions of the library every link has its counterpart."""
 
+import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-
-from vae_book import library  # noqa: E402
+# the module alone: its package tells every process that imports it that the book is being built
+_spec = importlib.util.spec_from_file_location("library_links", ROOT / "book/_ext/vae_book/library.py")
+library = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(library)
 
 PAIRS = sorted(
     (label, name)

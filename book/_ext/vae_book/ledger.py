@@ -145,7 +145,7 @@ def _table_of_page(env, uri, page, entries):
     table = nodes.table(classes=["vae-ledger", "colwidths-given"])
     group = nodes.tgroup(cols=4)
     table += group
-    for width in (19, 18, 38, 25):
+    for width in (18, 18, 36, 28):
         group += nodes.colspec(colwidth=width)
     head = nodes.thead()
     head += _row([[nodes.Text(text)] for text in ("equation", "evidence", "measured", "by")])
