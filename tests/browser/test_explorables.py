@@ -378,10 +378,15 @@ def test_a_link_in_the_text_sets_the_state_and_shows_the_figure(visit, kind):
             tab.evaluate("document.querySelector('.vae-figure').vaeFigure.change({ m: -2, u: 2, t: 0.9 })")
             tab.evaluate("document.body.style.paddingTop = '1500px'; scrollTo(0, 1400)")
             tab.get_by_role("link", name="a configuration").click()
-            now = state(tab)
-            assert {key: str(now[key]) for key in wanted} == wanted
-            top = tab.locator(".vae-figure").bounding_box()["y"]
-            assert top < 700, "the figure is in view"
+            tab.wait_for_function(  # the browser tells of a new address a little later
+                """wanted => {
+                  const now = document.querySelector('.vae-figure').vaeFigure.state;
+                  return Object.keys(wanted).every(key => String(now[key]) === wanted[key]);
+                }""",
+                arg=wanted,
+            )
+            # and the figure is in view
+            tab.wait_for_function("document.querySelector('.vae-figure').getBoundingClientRect().top < 700")
         tab.evaluate("document.body.style.paddingTop = ''")
 
 
