@@ -25,7 +25,7 @@ MISTAKES = {
     "two-clouds": "z is drawn twice: both terms belong to the same z",
     "no-tenth": "z/10 is missing: every point lies on the unit circle",
     "repeats-nothing": "the generator is not used: the same generator must give the same points again",
-    "set-back": "the generator is set back: a second call with the same generator must give new points",
+    "set-back": "a second call with the same generator gives the same points: do not seed it, draw from it",
 }
 
 N = 20_000
