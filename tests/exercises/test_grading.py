@@ -76,6 +76,21 @@ def test_every_variant_can_be_solved_and_has_other_numbers(name):
     assert len(texts) == count
 
 
+def test_a_set_up_that_chooses_double_precision_does_not_leave_it_behind():
+    import torch
+
+    answer = "PRECISION = torch.get_default_dtype()\n" + blank_answer("3.1")
+    graded = builder.grade(assignment("03_jensen_bound"), "3.1", answer)
+    assert graded.names["PRECISION"] == torch.float64
+    builder.answered(assignment("03_jensen_bound"), "3.1")
+    builder.faults_of(assignment("03_jensen_bound"), "3.1", [])
+    assert torch.get_default_dtype() == torch.float32
+
+
+def blank_answer(number):
+    return builder.blank(assignment("03_jensen_bound").exercise(number))
+
+
 STATISTICAL = {
     "2.6": {"estimate", "negative_share"},
     "8.5": {"mean of the samples", "covariance of the samples", "average elbo"},
