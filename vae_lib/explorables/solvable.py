@@ -162,7 +162,7 @@ def _switchboard() -> bytes:
     fig, ax = figures.new(height=3.4)
     for place, row in enumerate(reversed(rows)):
         role = "gap" if row.reported > best + 1e-9 else "elbo"
-        left = row.reported > -1.2
+        left = row.reported > -1.2 or row.name == "missing_half"
         figures.points(ax, row.reported, place, role=role, markersize=7)
         figures.label(
             ax,

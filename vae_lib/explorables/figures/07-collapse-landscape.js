@@ -161,7 +161,8 @@
       // the axis ends soon after the climb has ended
       const last = values[values.length - 1].objective;
       let settled = values.length - 1;
-      while (settled > 0 && Math.abs(values[settled - 1].objective - last) < 1e-4) settled--;
+      const nearly = 0.02 * Math.abs(values[0].objective - last) + 1e-6;
+      while (settled > 0 && Math.abs(values[settled - 1].objective - last) < nearly) settled--;
       const end = niceAbove(Math.max(0.2, 1.15 * path.t[settled]));
       const lowest = Math.min(values[0].elbo, last);
       const span = niceAbove(Math.min(12, Math.max(0.5, 1.15 * (optimum.best - lowest))));

@@ -69,7 +69,7 @@
         html("div", {}, sets("Data and noise", l1, l2, s2))));
 
     const turn = linspace(0, 2 * Math.PI, 91);
-    const extent = 2.4;
+    const extent = 2;
     return function (current) {
       const found = rotatedPosterior(current);
       // both axes have the same scale
