@@ -40,6 +40,8 @@ KINDS = [
     "collapse-landscape",
     "rotate-columns",
     "bug-switchboard",
+    "sigma-weight",
+    "grey-bernoulli",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -55,6 +57,8 @@ LINKS = {
     "collapse-landscape": "#collapse-landscape:lam=4,s2=3.9,beta=1,w=1.5,v=0.4",
     "rotate-columns": "#rotate-columns:a=45,l1=3,l2=3,s2=0.3",
     "bug-switchboard": "#bug-switchboard:bug=epsilon_std,lam=4,s2=0.25",
+    "sigma-weight": "#sigma-weight:s2=32,beta=2,q=8",
+    "grey-bernoulli": "#grey-bernoulli:x=0.5,lam=0.5",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -78,6 +82,8 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "collapse-landscape": explorables.collapse_landscape(),
         "rotate-columns": explorables.rotate_columns(),
         "bug-switchboard": explorables.bug_switchboard(),
+        "sigma-weight": explorables.sigma_weight(),
+        "grey-bernoulli": explorables.grey_bernoulli(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -336,6 +342,36 @@ def test_the_rate_is_information_plus_mismatch(visit):
         assert readouts(tab)["ELBO"] >= values["ELBO"]
         line = tab.locator(".vae-evidence")
         assert float(line.get_attribute("x1")) == 0
+def test_the_elbo_of_the_digits_stays_below_its_line_and_meets_it_at_beta_one(visit):
+    with visit("sigma-weight") as tab:
+        assert values["exact ln p(x)"] == values["ELBO"] == pytest.approx(-41.3, abs=0.05)
+        assert values["axes in use"] == 3
+        tab.get_by_role("button", name="Fitted σ²").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.s2 < 0.0148")
+        assert readouts(tab)["exact ln p(x)"] == pytest.approx(23.9, abs=0.05)
+        for address in ("s2=0.0147,beta=34", "s2=0.1,beta=0.2", "s2=2,beta=0.1"):
+            tab.evaluate("text => document.querySelector('.vae-figure').vaeFigure.read(text)", address)
+            values = readouts(tab)
+            assert values["ELBO"] < values["exact ln p(x)"]
+            mark, line = tab.evaluate(
+                """() => [Number(document.querySelector('rect.vae-elbo').getAttribute('y')) + 5,
+                  Number(document.querySelector('.vae-evidence').getAttribute('y1'))]"""
+            )
+            assert mark > line, "below the line on the screen"
+
+
+def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
+    with visit("grey-bernoulli") as tab:
+        tab.get_by_role("button", name="Middle grey").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.5")
+        assert values["exact ln p(x)"] == 0
+        assert values["−cross-entropy"] == -0.693
+        assert values["area under e^(−cross-entropy)"] == 0.5
+        tab.get_by_role("button", name="Nearly white").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.9")
+        lacking = values["exact ln p(x)"] - values["−cross-entropy"]
+        assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
+        assert values["mean of the density"] < 0.9
 
 
 def test_best_q_buttons(visit):
