@@ -27,6 +27,7 @@ PADS = {
     "two-kls": ".vae-pad",
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
+    "gradient-clouds": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }
 KINDS = [
@@ -35,6 +36,7 @@ KINDS = [
     "two-kls",
     "bound-and-gap",
     "jensen-chord",
+    "gradient-clouds",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -46,6 +48,7 @@ LINKS = {
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
     "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
+    "gradient-clouds": "#gradient-clouds:e=stl,m=1.2,v=0.2,x=1.5,n=1",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -65,6 +68,7 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
         "jensen-chord": explorables.jensen_chord(),
+        "gradient-clouds": explorables.gradient_clouds(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -308,6 +312,24 @@ def test_the_chord_stays_below_a_concave_curve(visit):
         assert float(line.get_attribute("x1")) == 0
         width = tab.locator(".vae-panel", has=line).bounding_box()["width"]
         assert float(line.get_attribute("x2")) == pytest.approx(width, abs=1)
+
+
+def test_sticking_the_landing_has_no_noise_at_the_posterior_and_more_than_the_path_far_below_it(visit):
+    with visit("gradient-clouds") as tab:
+        for place in (0.0, 0.3, 1.0):
+            tab.get_by_role("slider", name="mean of q").fill(str(-1 + 4 * place))
+            values = readouts(tab)
+            assert values["ELBO"] <= values["exact ln p(x)"]
+            line = float(tab.locator(".vae-evidence").get_attribute("y1"))
+            assert float(tab.locator("circle.vae-handle").get_attribute("cy")) >= line
+        tab.get_by_role("button", name="q := posterior").click()
+        values = readouts(tab)
+        assert values["ELBO"] == values["exact ln p(x)"]
+        assert (values["score function"], values["pathwise"]) == (18.63, 5.0)
+        assert (values["analytic KL"], values["STL"]) == (3.2, 0.0)
+        tab.get_by_role("button", name="q four times too narrow").click()
+        values = readouts(tab)
+        assert values["STL"] > values["pathwise"]
 
 
 def test_best_q_buttons(visit):
