@@ -28,6 +28,7 @@ PADS = {
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
     "rate-and-distortion": ".vae-pad",
+    "gradient-clouds": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }
 KINDS = [
@@ -42,6 +43,7 @@ KINDS = [
     "bug-switchboard",
     "sigma-weight",
     "grey-bernoulli",
+    "gradient-clouds",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -59,6 +61,7 @@ LINKS = {
     "bug-switchboard": "#bug-switchboard:bug=epsilon_std,lam=4,s2=0.25",
     "sigma-weight": "#sigma-weight:s2=32,beta=2,q=8",
     "grey-bernoulli": "#grey-bernoulli:x=0.5,lam=0.5",
+    "gradient-clouds": "#gradient-clouds:e=stl,m=1.2,v=0.2,x=1.5,n=1",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -84,6 +87,7 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "bug-switchboard": explorables.bug_switchboard(),
         "sigma-weight": explorables.sigma_weight(),
         "grey-bernoulli": explorables.grey_bernoulli(),
+        "gradient-clouds": explorables.gradient_clouds(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -372,6 +376,19 @@ def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
         lacking = values["exact ln p(x)"] - values["−cross-entropy"]
         assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
         assert values["mean of the density"] < 0.9
+def test_sticking_the_landing_has_no_noise_at_the_posterior_and_more_than_the_path_far_below_it(visit):
+    with visit("gradient-clouds") as tab:
+        for place in (0.0, 0.3, 1.0):
+            tab.get_by_role("slider", name="mean of q").fill(str(-1 + 4 * place))
+            assert values["ELBO"] <= values["exact ln p(x)"]
+            line = float(tab.locator(".vae-evidence").get_attribute("y1"))
+            assert float(tab.locator("circle.vae-handle").get_attribute("cy")) >= line
+        tab.get_by_role("button", name="q := posterior").click()
+        assert values["ELBO"] == values["exact ln p(x)"]
+        assert (values["score function"], values["pathwise"]) == (18.63, 5.0)
+        assert (values["analytic KL"], values["STL"]) == (3.2, 0.0)
+        tab.get_by_role("button", name="q four times too narrow").click()
+        assert values["STL"] > values["pathwise"]
 
 
 def test_best_q_buttons(visit):
