@@ -1,0 +1,163 @@
+"""Formula sheet, notation, field guide and map agree with the chapters they point to. Nothing is executed."""
+
+import ast
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+import jupytext
+import pytest
+
+import notebooks
+
+ROOT = Path(__file__).resolve().parents[2]
+APPENDIX = ROOT / "book" / "appendix"
+# the module alone: its package tells every process that imports it that the book is being built
+_spec = importlib.util.spec_from_file_location("sheet", ROOT / "book/_ext/vae_book/sheet.py")
+sheet = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sheet)
+
+PAGES = {page: (ROOT / f"{page}.md").read_text(encoding="utf-8") for page in notebooks.pages()}
+CHAPTER = re.compile(r"book/(\d\d)-")
+READY = {int(m[1]): page for page in PAGES if (m := CHAPTER.match(page))}
+COVERED = [number for number in READY if number <= 8]  # what the sheet and the notation page are about
+EQ = re.compile(r"\{eq\}`(eq-[\w-]+)`")
+REF = re.compile(r"\{ref\}`(?:[^`<]*<)?([\w-]+)>?`")
+
+
+def page_of(name):
+    return (APPENDIX / f"{name}.md").read_text(encoding="utf-8")
+
+
+@cache
+def equations():
+    """label → (chapter, LaTeX), chapters 0 to 8, in reading order."""
+    found = {}
+    for number in sorted(COVERED):
+        for label, latex in sheet.EQUATION.findall(PAGES[READY[number]]):
+            found[label] = (number, latex.strip())
+    return found
+
+
+@cache
+def labels():
+    """label → page, of everything in the book that a link can lead to."""
+    found = {}
+    for page, text in PAGES.items():
+        for label in re.findall(r"^\(([\w-]+)\)=\s*$|^:label: ([\w-]+)\s*$|^    name: ([\w-]+)\s*$", text, re.M):
+            found["".join(label)] = page
+    return found
+
+
+class TestFormulaSheet:
+    SHOWN = re.compile(r"^```\{formula\} (\S+)\n(.+?)\n```$", re.M | re.S)
+
+    def test_every_chapter_has_its_section_in_order(self):
+        titles = re.findall(r"^## (\d+) · (.+)$", page_of("formulas"), re.M)
+        expected = [
+            re.search(rf"^# {number} · (.+)$", PAGES[READY[number]], re.M)[1] for number in sorted(COVERED)
+        ]
+        assert titles == [(str(n), title) for n, title in zip(sorted(COVERED), expected, strict=True)]
+
+    def test_every_numbered_equation_is_shown_once_or_named_as_a_step(self):
+        text = page_of("formulas")
+        shown = [label for label, _ in self.SHOWN.findall(text)]
+        named = EQ.findall(self.SHOWN.sub("", text))
+        assert len(shown) > 150
+        assert sorted(shown + named) == sorted(equations())
+
+    def test_a_formula_stands_under_its_own_chapter(self):
+        for section in page_of("formulas").split("\n## ")[1:]:
+            number = int(section.split(" ", 1)[0])
+            for label in [*(label for label, _ in self.SHOWN.findall(section)), *EQ.findall(section)]:
+                assert equations()[label][0] == number, label
+
+    def test_no_formula_is_typed_on_the_sheet(self):
+        text = page_of("formulas")
+        assert "$$" not in text
+        assert "{math}" not in text
+        for _, words in self.SHOWN.findall(text):
+            assert words.strip()
+            assert "\n" not in words
+
+    def test_the_directive_reads_the_equation_of_the_chapter(self):
+        known = sheet.equations(str(ROOT / "book"))
+        path, latex = known["eq-kl-definition"]
+        assert path.name == "02-kl-rearrangement.md"
+        assert latex == r"\mathrm{KL}(q \parallel p) \;=\; \sum_z q(z)\,\ln\frac{q(z)}{p(z)} ."
+        assert {label: latex for label, (_, latex) in known.items() if label in equations()} == {
+            label: latex for label, (_, latex) in equations().items()
+        }
+
+
+# What LaTeX sets, or every reader knows; everything else in a numbered equation is a symbol of the course.
+COMMON = set(
+    r"""\Big \big \left \right \frac \tfrac \dfrac \int \sum \ln \exp \sqrt \cos \sin \max \min \arg \det \infty
+    \in \pm \approx \sim \le \ge \ne \lVert \rVert \mid \parallel \dots \quad \qquad \underbrace \textstyle \overline
+    \bar \hat \tilde \odot \circ \top \star \ast \leftarrow \Longrightarrow \partial \pi e artanh diag tr sign""".split()
+)
+# a letter, a Greek letter, a short name; a word of four letters or more explains itself
+SYMBOL = re.compile(r"<\w{1,3}>|<math\w+>|\\|[A-Za-z]")
+
+
+def tokens(latex):
+    """A formula as a list of symbols: commands, words and letters, without colours, spaces and braces."""
+    latex = re.sub(r"\\(?:begin|end)\{[\w*]+\}|\\textcolor\{\w+\}|\\[;,!: ]", " ", latex)
+    latex = re.sub(r"\\mathrm(\s+d|\{d\})", " ", latex)  # the differential
+    latex = re.sub(r"\\text\{[^{}]*\s[^{}]*\}", " ", latex)  # words between formulas
+    latex = re.sub(r"_\{?\\(?:text|mathrm)\{([a-z]+)\}\}?", r" _ <\1> ", latex)  # a word as an index
+    latex = re.sub(r"\\text\{[^{}]*\}", " ", latex)
+    latex = re.sub(r"\\(?:mathrm|operatorname)\{(\w+)\}", r" <\1> ", latex)
+    latex = re.sub(r"\\(mathcal|mathbb)\s*\{?([A-Z])\}?", r" <\1\2> ", latex)
+    return re.findall(r"<\w+>|\\[A-Za-z]+|[^\s{}&\\]", latex)
+
+
+def holds(latex, symbol):
+    """Whether the tokens of `symbol` follow each other somewhere in `latex`."""
+    where, what = tokens(latex), tokens(symbol)
+    return any(where[i : i + len(what)] == what for i in range(len(where)))
+
+
+class TestNotation:
+    ROW = re.compile(r"^\| (\$.+?\$.*?) \| (.+?) \| (.*?) \| \{eq\}`(eq-[\w-]+)` \|$", re.M)
+
+    def rows(self):
+        return self.ROW.findall(page_of("notation"))
+
+    def test_a_symbol_stands_in_the_equation_that_its_row_names(self):
+        rows = self.rows()
+        assert len(rows) > 80
+        for symbols, meaning, _, label in rows:
+            first = re.match(r"\$(.+?)\$", symbols)[1]
+            assert holds(equations()[label][1], first), f"{first} ({meaning}) is not in {label}"
+
+    def test_the_first_appearance_is_the_first(self):
+        """Of a letter with several meanings, one of its rows names the first equation that has it."""
+        named = {}
+        for symbols, _, _, label in self.rows():
+            named.setdefault(re.match(r"\$(.+?)\$", symbols)[1], set()).add(label)
+        for symbol, chosen in named.items():
+            first = next(label for label, (_, latex) in equations().items() if holds(latex, symbol))
+            assert first in chosen, f"{symbol} is already in {first}"
+
+    def test_every_symbol_of_a_numbered_equation_is_explained(self):
+        explained = set()
+        for symbols, *_ in self.rows():
+            for formula in re.findall(r"\$(.+?)\$", symbols):
+                explained.update(tokens(formula))
+        missing = {}
+        for label, (_, latex) in equations().items():
+            for token in tokens(latex):
+                if SYMBOL.match(token) and token not in explained and token.strip("<>") not in COMMON:
+                    missing.setdefault(token, label)
+        assert missing == {}
+
+    def test_agrees_with_the_short_table_of_chapter_0(self):
+        """Each symbol of the short table has a row here."""
+        short = PAGES[READY[0]].split("(notation)=")[1].split("\n## ")[0]
+        everything = page_of("notation")
+        for symbols in re.findall(r"^\| (\$.+?) \| ", short, re.M):
+            for symbol in re.findall(r"\$(.+?)\$", symbols):
+                plain = tokens(symbol)
+                assert any(tokens(s) == plain for s in re.findall(r"\$(.+?)\$", everything)), symbol
