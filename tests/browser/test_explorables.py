@@ -27,6 +27,7 @@ PADS = {
     "two-kls": ".vae-pad",
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
+    "rate-and-distortion": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }
 KINDS = [
@@ -35,6 +36,7 @@ KINDS = [
     "two-kls",
     "bound-and-gap",
     "jensen-chord",
+    "rate-and-distortion",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -46,6 +48,7 @@ LINKS = {
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
     "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
+    "rate-and-distortion": "#rate-and-distortion:m1=0,m2=0,m3=0,m4=0,m5=0,s=1,n=0.5",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -65,6 +68,7 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
         "jensen-chord": explorables.jensen_chord(),
+        "rate-and-distortion": explorables.rate_and_distortion(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -308,6 +312,21 @@ def test_the_chord_stays_below_a_concave_curve(visit):
         assert float(line.get_attribute("x1")) == 0
         width = tab.locator(".vae-panel", has=line).bounding_box()["width"]
         assert float(line.get_attribute("x2")) == pytest.approx(width, abs=1)
+
+
+def test_the_rate_is_information_plus_mismatch(visit):
+    with visit("rate-and-distortion") as tab:
+        values = readouts(tab)
+        assert values["information"] + values["mismatch"] == pytest.approx(values["rate"], abs=2e-3)
+        assert values["ELBO"] < values["exact ln p(x)"]
+        tab.get_by_role("button", name="Every code the prior").click()
+        assert readouts(tab)["rate"] == readouts(tab)["information"] == 0
+        tab.get_by_role("button", name="Like an auto-encoder").click()
+        assert 1.6 < readouts(tab)["information"] < 1.61 < readouts(tab)["mismatch"]
+        tab.get_by_role("button", name="Best even codes").click()
+        assert readouts(tab)["ELBO"] >= values["ELBO"]
+        line = tab.locator(".vae-evidence")
+        assert float(line.get_attribute("x1")) == 0
 
 
 def test_best_q_buttons(visit):

@@ -26,6 +26,7 @@ from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
 from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
 from vae_lib.explorables.jensen import jensen_chord
+from vae_lib.explorables.rate import rate_and_distortion
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import VAE, StandardNormal
@@ -44,6 +45,7 @@ __all__ = [
     "monte_carlo_wall",
     "noise_to_ring",
     "predict",
+    "rate_and_distortion",
     "retrained",
     "script",
     "two_kls",
