@@ -37,6 +37,8 @@ KINDS = [
     "bound-and-gap",
     "jensen-chord",
     "rate-and-distortion",
+    "sigma-weight",
+    "grey-bernoulli",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -49,6 +51,8 @@ LINKS = {
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
     "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
     "rate-and-distortion": "#rate-and-distortion:m1=0,m2=0,m3=0,m4=0,m5=0,s=1,n=0.5",
+    "sigma-weight": "#sigma-weight:s2=32,beta=2,q=8",
+    "grey-bernoulli": "#grey-bernoulli:x=0.5,lam=0.5",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -69,6 +73,8 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "bound-and-gap": explorables.bound_and_gap(),
         "jensen-chord": explorables.jensen_chord(),
         "rate-and-distortion": explorables.rate_and_distortion(),
+        "sigma-weight": explorables.sigma_weight(),
+        "grey-bernoulli": explorables.grey_bernoulli(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -327,6 +333,41 @@ def test_the_rate_is_information_plus_mismatch(visit):
         assert readouts(tab)["ELBO"] >= values["ELBO"]
         line = tab.locator(".vae-evidence")
         assert float(line.get_attribute("x1")) == 0
+
+
+def test_the_elbo_of_the_digits_stays_below_its_line_and_meets_it_at_beta_one(visit):
+    with visit("sigma-weight") as tab:
+        values = readouts(tab)
+        assert values["exact ln p(x)"] == values["ELBO"] == pytest.approx(-41.3, abs=0.05)
+        assert values["axes in use"] == 3
+        tab.get_by_role("button", name="Fitted σ²").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.s2 < 0.0148")
+        assert readouts(tab)["exact ln p(x)"] == pytest.approx(23.9, abs=0.05)
+        for address in ("s2=0.0147,beta=34", "s2=0.1,beta=0.2", "s2=2,beta=0.1"):
+            tab.evaluate("text => document.querySelector('.vae-figure').vaeFigure.read(text)", address)
+            values = readouts(tab)
+            assert values["ELBO"] < values["exact ln p(x)"]
+            mark, line = tab.evaluate(
+                """() => [Number(document.querySelector('rect.vae-elbo').getAttribute('y')) + 5,
+                  Number(document.querySelector('.vae-evidence').getAttribute('y1'))]"""
+            )
+            assert mark > line, "below the line on the screen"
+
+
+def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
+    with visit("grey-bernoulli") as tab:
+        tab.get_by_role("button", name="Middle grey").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.5")
+        values = readouts(tab)
+        assert values["exact ln p(x)"] == 0
+        assert values["−cross-entropy"] == -0.693
+        assert values["area under e^(−cross-entropy)"] == 0.5
+        tab.get_by_role("button", name="Nearly white").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.9")
+        values = readouts(tab)
+        lacking = values["exact ln p(x)"] - values["−cross-entropy"]
+        assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
+        assert values["mean of the density"] < 0.9
 
 
 def test_best_q_buttons(visit):

@@ -26,6 +26,7 @@ from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
 from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
 from vae_lib.explorables.jensen import jensen_chord
+from vae_lib.explorables.likelihood import grey_bernoulli, sigma_weight
 from vae_lib.explorables.rate import rate_and_distortion
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Bernoulli
@@ -38,6 +39,7 @@ __all__ = [
     "SCRIPT_FILES",
     "Explorable",
     "bound_and_gap",
+    "grey_bernoulli",
     "in_book_build",
     "interpolation",
     "jensen_chord",
@@ -48,6 +50,7 @@ __all__ = [
     "rate_and_distortion",
     "retrained",
     "script",
+    "sigma_weight",
     "two_kls",
 ]
 
