@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import jupytext
-import pytest
-
 import notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +42,9 @@ def equations():
 def labels():
     """label → page, of everything in the book that a link can lead to."""
     found = {}
+    anchor = re.compile(r"^\(([\w-]+)\)=\s*$|^:label: ([\w-]+)\s*$|^    name: ([\w-]+)\s*$", re.M)
     for page, text in PAGES.items():
-        for label in re.findall(r"^\(([\w-]+)\)=\s*$|^:label: ([\w-]+)\s*$|^    name: ([\w-]+)\s*$", text, re.M):
-            found["".join(label)] = page
+        found.update({"".join(label): page for label in anchor.findall(text)})
     return found
 
 
@@ -92,11 +90,10 @@ class TestFormulaSheet:
 
 
 # What LaTeX sets, or every reader knows; everything else in a numbered equation is a symbol of the course.
-COMMON = set(
-    r"""\Big \big \left \right \frac \tfrac \dfrac \int \sum \ln \exp \sqrt \cos \sin \max \min \arg \det \infty
-    \in \pm \approx \sim \le \ge \ne \lVert \rVert \mid \parallel \dots \quad \qquad \underbrace \textstyle \overline
-    \bar \hat \tilde \odot \circ \top \star \ast \leftarrow \Longrightarrow \partial \pi e artanh diag tr sign""".split()
-)
+TEX = """Big big left right frac tfrac dfrac int sum ln exp sqrt cos sin max min arg det infty in pm approx sim
+    le ge ne lVert rVert mid parallel dots quad qquad underbrace textstyle overline bar hat tilde odot circ top
+    star ast leftarrow Longrightarrow partial pi"""
+COMMON = {rf"\{word}" for word in TEX.split()} | {"e", "tr"}
 # a letter, a Greek letter, a short name; a word of four letters or more explains itself
 SYMBOL = re.compile(r"<\w{1,3}>|<math\w+>|\\|[A-Za-z]")
 
@@ -161,3 +158,55 @@ class TestNotation:
             for symbol in re.findall(r"\$(.+?)\$", symbols):
                 plain = tokens(symbol)
                 assert any(tokens(s) == plain for s in re.findall(r"\$(.+?)\$", everything)), symbol
+
+
+@cache
+def drawn():
+    """The names that the first cell of the map assigns: data only, read without running them."""
+    cell = next(c for c in jupytext.read(APPENDIX / "map.md").cells if c.cell_type == "code")
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(cell.source).body
+        if isinstance(statement, ast.Assign)
+    }
+
+
+class TestMap:
+    ITEM = re.compile(r"^- (\d+) · (?:\{ref\}`([\w-]+)`|(.+?) \(planned\)): (.+)$", re.M)
+
+    def test_the_list_says_what_the_picture_shows(self):
+        listed = {int(number): says for number, _, _, says in self.ITEM.findall(page_of("map"))}
+        assert list(listed) == list(drawn()["names"]) == list(range(13))
+        for number, says in listed.items():
+            parts = []
+            for verb, uses in (("needs", drawn()["needs"]), ("helped by", drawn()["helps"])):
+                if uses.get(number):
+                    parts.append(f"{verb} " + ", ".join(f"{s} ({word})" for s, word in uses[number].items()))
+            assert says == ("; ".join(parts) or "needs nothing before it")
+
+    def test_what_is_planned_is_what_has_no_page(self):
+        items = self.ITEM.findall(page_of("map"))
+        assert drawn()["planned"] == {int(number) for number, ref, _, _ in items if not ref}
+        assert drawn()["planned"] == set(drawn()["names"]) - set(READY)
+        for number, ref, _, _ in items:
+            assert not ref or labels()[ref] == READY[int(number)]
+
+    def test_a_chapter_says_that_it_needs_what_the_map_says(self):
+        """Its line "You need" names chapters that the map has above it, as needed, helpful or further up."""
+        for number in READY.keys() - {0}:
+            uses = drawn()["needs"].get(number, {}) | drawn()["helps"].get(number, {})
+            above, queue = set(), list(uses)
+            while queue:
+                above.add(source := queue.pop())
+                queue += drawn()["needs"].get(source, {})
+            line = re.search(r"\*\*You need\*\*(.+)", PAGES[READY[number]])[1]
+            wanted = {labels()[ref] for ref in REF.findall(line)}
+            assert wanted <= {READY[source] for source in above}, number
+
+    def test_an_arc_between_two_chapters_is_a_link_in_the_text(self):
+        for uses in (drawn()["needs"], drawn()["helps"]):
+            for number, sources in uses.items():
+                if number in READY:
+                    text = PAGES[READY[number]]
+                    linked = {labels().get(label) for label in [*EQ.findall(text), *REF.findall(text)]}
+                    assert {READY[source] for source in sources} <= linked, number
