@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import jupytext
+
 import notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +91,9 @@ class TestFormulaSheet:
 
 
 # What LaTeX sets, or every reader knows; everything else in a numbered equation is a symbol of the course.
-TEX = """Big big left right frac tfrac dfrac int sum ln exp sqrt cos sin max min arg det infty in pm approx sim
-    le ge ne lVert rVert mid parallel dots quad qquad underbrace textstyle overline bar hat tilde odot circ top
-    star ast leftarrow Longrightarrow partial pi"""
+TEX = """Big big left right frac tfrac dfrac int sum ln exp sqrt cos sin max min arg det infty in pm approx
+    sim le ge ne lVert rVert mid parallel dots quad qquad underbrace textstyle overline bar hat tilde odot
+    circ top star ast leftarrow Longrightarrow partial pi"""
 COMMON = {rf"\{word}" for word in TEX.split()} | {"e", "tr"}
 # a letter, a Greek letter, a short name; a word of four letters or more explains itself
 SYMBOL = re.compile(r"<\w{1,3}>|<math\w+>|\\|[A-Za-z]")
@@ -210,3 +211,54 @@ class TestMap:
                     text = PAGES[READY[number]]
                     linked = {labels().get(label) for label in [*EQ.findall(text), *REF.findall(text)]}
                     assert {READY[source] for source in sources} <= linked, number
+
+
+class TestFieldGuide:
+    ENTRY = re.compile(r"^\(guide-(\d+)\)=\n### (\d+) · ([^\n]+)\n\n(.+?)(?=^\(guide-|^## |\Z)", re.M | re.S)
+    PLANNED = re.compile(r"[Cc]hapter (\d+), planned")
+
+    def entries(self):
+        return self.ENTRY.findall(page_of("field-guide"))
+
+    def test_there_are_forty_five_numbered_in_order(self):
+        numbers = [str(n) for n in range(1, 46)]
+        assert [label for label, *_ in self.entries()] == numbers
+        assert [number for _, number, *_ in self.entries()] == numbers
+
+    def test_each_says_what_is_true_the_cure_and_where_to_see_it(self):
+        for number, _, title, text in self.entries():
+            starts = [part.split("**")[1] for part in text.strip().split("\n\n")]
+            assert starts == ["True.", "Cure.", "See it."], number
+            assert "$" not in title, f"{number}: a formula does not show in the list of contents"
+
+    def test_each_leads_to_a_cell_or_names_the_planned_chapter(self):
+        with_code = {path.relative_to(ROOT).with_suffix("").as_posix() for path in notebooks.sources()}
+        with_code |= {page for page in PAGES if page.startswith("book/exercises/")}
+        waiting = []
+        for number, _, _, text in self.entries():
+            where = text.split("**See it.**")[1]
+            shown = EQ.findall(where) + REF.findall(where.replace("{numref}", "{ref}"))
+            assert {labels()[label] for label in shown} <= with_code | {"book/appendix/faults"}, number
+            if not any(labels()[label] in with_code for label in shown):
+                assert self.PLANNED.search(where), number
+                waiting.append(number)
+        assert len(waiting) <= 1
+
+    def test_a_planned_chapter_is_not_there_yet(self):
+        """When it comes, the entries that wait for it get their links."""
+        chapters = {int(number) for number in self.PLANNED.findall(page_of("field-guide"))}
+        assert chapters == {9, 10, 11} - READY.keys()
+
+    def test_the_symptoms_lead_to_entries(self):
+        table = page_of("field-guide").split("## By symptom")[1].split("\n## ")[0]
+        links = re.findall(r"\{ref\}`(\d+) <guide-(\d+)>`", table)
+        assert len(links) == table.count("{ref}") > 30
+        for shown, label in links:
+            assert shown == label
+            assert 1 <= int(label) <= 45
+
+    def test_a_named_bug_is_one_of_the_switchboard(self):
+        names = set(re.findall(r"^\| `(\w+)` \| ", PAGES[READY[7]], re.M))
+        used = set(re.findall(r"`(\w+)` in \{ref\}`sec-7-the-bug-switchboard`", page_of("field-guide")))
+        assert len(used) >= 5
+        assert used <= names
