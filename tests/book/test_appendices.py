@@ -118,7 +118,7 @@ def holds(latex, symbol):
 
 
 class TestNotation:
-    ROW = re.compile(r"^\| (\$.+?\$.*?) \| (.+?) \| (.*?) \| \{eq\}`(eq-[\w-]+)` \|$", re.M)
+    ROW = re.compile(r"^\| (\$.+?\$.*?) \| (.+) \{eq\}`(eq-[\w-]+)` \| (.*?) \|$", re.M)
 
     def rows(self):
         return self.ROW.findall(page_of("notation"))
@@ -126,14 +126,14 @@ class TestNotation:
     def test_a_symbol_stands_in_the_equation_that_its_row_names(self):
         rows = self.rows()
         assert len(rows) > 80
-        for symbols, meaning, _, label in rows:
+        for symbols, meaning, label, _ in rows:
             first = re.match(r"\$(.+?)\$", symbols)[1]
             assert holds(equations()[label][1], first), f"{first} ({meaning}) is not in {label}"
 
     def test_the_first_appearance_is_the_first(self):
         """Of a letter with several meanings, one of its rows names the first equation that has it."""
         named = {}
-        for symbols, _, _, label in self.rows():
+        for symbols, _, label, _ in self.rows():
             named.setdefault(re.match(r"\$(.+?)\$", symbols)[1], set()).add(label)
         for symbol, chosen in named.items():
             first = next(label for label, (_, latex) in equations().items() if holds(latex, symbol))
@@ -150,6 +150,16 @@ class TestNotation:
                 if SYMBOL.match(token) and token not in explained and token.strip("<>") not in COMMON:
                     missing.setdefault(token, label)
         assert missing == {}
+
+    def test_a_name_in_the_code_is_one(self):
+        sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vae_lib").rglob("*.py")]
+        for number in COVERED:
+            page = jupytext.read(ROOT / f"{READY[number]}.md")
+            sources += [cell.source for cell in page.cells if cell.cell_type == "code"]
+        names = set(re.findall(r"[A-Za-z_]+", "\n".join(sources))) | {"kl_"}
+        for *_, column in self.rows():
+            for snippet in re.findall(r"`([^`]+)`", column):
+                assert set(re.findall(r"[A-Za-z_]+", snippet)) <= names, snippet
 
     def test_agrees_with_the_short_table_of_chapter_0(self):
         """Each symbol of the short table has a row here."""
@@ -173,12 +183,20 @@ def drawn():
 
 
 class TestMap:
-    ITEM = re.compile(r"^- (\d+) · (?:\{ref\}`([\w-]+)`|(.+?) \(planned\)): (.+)$", re.M)
+    ITEM = re.compile(r"^- (?:\{ref\}`([\w-]+)`|(\d+) · .+? \(planned\)): (.+)$", re.M)
+
+    def listed(self):
+        """number → (label or '', what the list says) in the order of the list."""
+        pages = {page: number for number, page in READY.items()}
+        return {
+            pages[labels()[ref]] if ref else int(number): (ref, says)
+            for ref, number, says in self.ITEM.findall(page_of("map"))
+        }
 
     def test_the_list_says_what_the_picture_shows(self):
-        listed = {int(number): says for number, _, _, says in self.ITEM.findall(page_of("map"))}
+        listed = self.listed()
         assert list(listed) == list(drawn()["names"]) == list(range(13))
-        for number, says in listed.items():
+        for number, (_, says) in listed.items():
             parts = []
             for verb, uses in (("needs", drawn()["needs"]), ("helped by", drawn()["helps"])):
                 if uses.get(number):
@@ -186,11 +204,8 @@ class TestMap:
             assert says == ("; ".join(parts) or "needs nothing before it")
 
     def test_what_is_planned_is_what_has_no_page(self):
-        items = self.ITEM.findall(page_of("map"))
-        assert drawn()["planned"] == {int(number) for number, ref, _, _ in items if not ref}
-        assert drawn()["planned"] == set(drawn()["names"]) - set(READY)
-        for number, ref, _, _ in items:
-            assert not ref or labels()[ref] == READY[int(number)]
+        assert drawn()["planned"] == {number for number, (ref, _) in self.listed().items() if not ref}
+        assert drawn()["planned"] == set(drawn()["names"]) - READY.keys()
 
     def test_a_chapter_says_that_it_needs_what_the_map_says(self):
         """Its line "You need" names chapters that the map has above it, as needed, helpful or further up."""
