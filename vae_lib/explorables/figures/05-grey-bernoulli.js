@@ -82,9 +82,9 @@
       const height = values.Y(-found.crossEntropy);
       const centre = (values.left + values.right) / 2;
       values.mark("bar", "rect", "vae-bar vae-elbo",
-        { x: centre - 70, width: 140, y: height, height: Math.max(0, values.bottom - height) });
+        { x: centre - 90, width: 180, y: height, height: Math.max(0, values.bottom - height) });
       values.mark("gap", "rect", "vae-bar vae-gap",
-        { x: centre - 70, width: 140, y: line, height: Math.max(0, height - line) });
+        { x: centre - 90, width: 180, y: line, height: Math.max(0, height - line) });
       values.mark("evidence", "line", "vae-evidence", { x1: 0, x2: values.width, y1: line, y2: line });
       values.text("line text", "vae-halo vae-strong", values.right - 2, line - 8,
         `exact ln p(x) = ${label(found.logEvidence)}`, "end");

@@ -85,7 +85,7 @@
         path.style.strokeWidth = name === "used" ? "7" : "4";
         if (name === "drowned") path.style.stroke = "currentColor";
       }
-      spectrum.text("water text", "vae-halo vae-rate", spectrum.right - 4, Math.max(surface - 6, spectrum.top + 12),
+      spectrum.text("water text", "vae-halo vae-rate", spectrum.right - 4, Math.min(surface + 15, spectrum.bottom - 4),
         `water level βσ² = ${Number((current.beta * current.s2).toPrecision(3))}`, "end");
 
       const low = found.elbo < -230 ? -niceAbove(-1.1 * found.elbo) : -250;
