@@ -28,6 +28,7 @@ PADS = {
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
     "rate-and-distortion": ".vae-pad",
+    "gradient-clouds": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }
 KINDS = [
@@ -39,6 +40,7 @@ KINDS = [
     "rate-and-distortion",
     "sigma-weight",
     "grey-bernoulli",
+    "gradient-clouds",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -53,6 +55,7 @@ LINKS = {
     "rate-and-distortion": "#rate-and-distortion:m1=0,m2=0,m3=0,m4=0,m5=0,s=1,n=0.5",
     "sigma-weight": "#sigma-weight:s2=32,beta=2,q=8",
     "grey-bernoulli": "#grey-bernoulli:x=0.5,lam=0.5",
+    "gradient-clouds": "#gradient-clouds:e=stl,m=1.2,v=0.2,x=1.5,n=1",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -75,6 +78,7 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "rate-and-distortion": explorables.rate_and_distortion(),
         "sigma-weight": explorables.sigma_weight(),
         "grey-bernoulli": explorables.grey_bernoulli(),
+        "gradient-clouds": explorables.gradient_clouds(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -368,6 +372,24 @@ def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
         lacking = values["exact ln p(x)"] - values["−cross-entropy"]
         assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
         assert values["mean of the density"] < 0.9
+
+
+def test_sticking_the_landing_has_no_noise_at_the_posterior_and_more_than_the_path_far_below_it(visit):
+    with visit("gradient-clouds") as tab:
+        for place in (0.0, 0.3, 1.0):
+            tab.get_by_role("slider", name="mean of q").fill(str(-1 + 4 * place))
+            values = readouts(tab)
+            assert values["ELBO"] <= values["exact ln p(x)"]
+            line = float(tab.locator(".vae-evidence").get_attribute("y1"))
+            assert float(tab.locator("circle.vae-handle").get_attribute("cy")) >= line
+        tab.get_by_role("button", name="q := posterior").click()
+        values = readouts(tab)
+        assert values["ELBO"] == values["exact ln p(x)"]
+        assert (values["score function"], values["pathwise"]) == (18.63, 5.0)
+        assert (values["analytic KL"], values["STL"]) == (3.2, 0.0)
+        tab.get_by_role("button", name="q four times too narrow").click()
+        values = readouts(tab)
+        assert values["STL"] > values["pathwise"]
 
 
 def test_best_q_buttons(visit):

@@ -24,6 +24,7 @@ from torch import Tensor
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
+from vae_lib.explorables.gradient_estimators import gradient_clouds
 from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
 from vae_lib.explorables.jensen import jensen_chord
 from vae_lib.explorables.likelihood import grey_bernoulli, sigma_weight
@@ -39,6 +40,7 @@ __all__ = [
     "SCRIPT_FILES",
     "Explorable",
     "bound_and_gap",
+    "gradient_clouds",
     "grey_bernoulli",
     "in_book_build",
     "interpolation",
