@@ -50,7 +50,7 @@ def labels():
 
 
 class TestFormulaSheet:
-    SHOWN = re.compile(r"^```\{formula\} (\S+)\n(.+?)\n```$", re.M | re.S)
+    SHOWN = re.compile(r"^```\{formula\} (\S+)\n(?::wide:\n)?(.+?)\n```$", re.M | re.S)
 
     def test_every_chapter_has_its_section_in_order(self):
         titles = re.findall(r"^## (\d+) · (.+)$", page_of("formulas"), re.M)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -26,10 +27,11 @@ def equations(book):
 
 
 class Formula(SphinxDirective):
-    """One entry: the words, the number as a link, the equation."""
+    """One entry: the words, the number as a link, the equation. A wide one goes across all columns."""
 
     required_arguments = 1
     has_content = True
+    option_spec = {"wide": directives.flag}
 
     def run(self):
         label = self.arguments[0]
@@ -38,7 +40,8 @@ class Formula(SphinxDirective):
             raise self.error(f"no chapter has an equation with the label {label}")
         path, latex = known[label]
         self.env.note_dependency(str(path))
-        entry = nodes.container("", classes=["vae-formula"])
+        wide = ["vae-formula-wide"] if "wide" in self.options else []
+        entry = nodes.container("", classes=["vae-formula", *wide])
         self.state.nested_parse(self.content, self.content_offset, entry)
         if len(entry) != 1 or not isinstance(entry[0], nodes.paragraph):
             raise self.error("the words of a formula are one paragraph")
