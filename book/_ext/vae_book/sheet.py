@@ -7,6 +7,7 @@ so the sheet and the book cannot disagree.
 import re
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -31,7 +32,7 @@ class Formula(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {"wide": directives.flag}
+    option_spec: ClassVar = {"wide": directives.flag}
 
     def run(self):
         label = self.arguments[0]
