@@ -1,4 +1,7 @@
-"""Formula sheet, notation, field guide and map agree with the chapters they point to. Nothing is executed."""
+"""Formula sheet, notation, field guide and map agree with the chapters they point to. Nothing is executed.
+
+One test reads the built site, as test_site.py does.
+"""
 
 import ast
 import importlib.util
@@ -88,6 +91,23 @@ class TestFormulaSheet:
         assert {label: latex for label, (_, latex) in known.items() if label in equations()} == {
             label: latex for label, (_, latex) in equations().items()
         }
+
+    def test_the_built_sheet_shows_what_the_chapters_show(self, site):
+        """Link by link: the formula under it is the one at its other end."""
+        entry = re.compile(
+            r'<div class="vae-formula[^"]*">\s*<p>(?:(?!</p>).)*'
+            r'href="\.\./([\w-]+\.html)#(equation-eq-[\w-]+)">(?:(?!<div class="vae-formula).)*?'
+            r'<div class="math">(?:(?!</div>).)*?x-tex">(.*?)</annotation>',
+            re.S,
+        )
+        text = (site / "book/appendix/formulas.html").read_text(encoding="utf-8")
+        chapters, found = {}, entry.findall(text)
+        assert len(found) == text.count('<div class="vae-formula') == page_of("formulas").count("```{formula}")
+        for page, place, latex in found:
+            if page not in chapters:
+                chapters[page] = (site / "book" / page).read_text(encoding="utf-8")
+            there = chapters[page].split(f'id="{place}"', 1)[1].split('x-tex">', 1)[1]
+            assert there.split("</annotation>", 1)[0] == latex, place
 
 
 # What LaTeX sets, or every reader knows; everything else in a numbered equation is a symbol of the course.
