@@ -22,6 +22,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -506,8 +507,25 @@ class Graded(NamedTuple):
         return tuple(end for end, error in self.errors.items() if error is not None)
 
 
+@contextmanager
+def _precision_kept() -> Iterator[None]:
+    """A set-up cell may choose torch's default precision; afterwards it is what it was before."""
+    import torch
+
+    before = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@_precision_kept()
 def answered(assignment: Assignment, number: str, answer: str | None = None) -> dict[str, Any]:
     """The names of a notebook after its set-up cell and one answer cell, the reference by default."""
+    return _answered(assignment, number, answer)
+
+
+def _answered(assignment: Assignment, number: str, answer: str | None) -> dict[str, Any]:
     space: dict[str, Any] = {"__name__": "__main__"}
     code = assignment.exercise(number).answer if answer is None else answer
     exec(compile(assignment.setup.source, "setup", "exec"), space)
@@ -516,6 +534,7 @@ def answered(assignment: Assignment, number: str, answer: str | None = None) -> 
     return space
 
 
+@_precision_kept()
 def grade(assignment: Assignment, number: str, answer: str | None = None) -> Graded:
     """Run the set-up, an answer and the test cells of one exercise, as the autograder would.
 
@@ -524,8 +543,12 @@ def grade(assignment: Assignment, number: str, answer: str | None = None) -> Gra
         number: such as "2.1".
         answer: the code of the answer cell; the reference by default.
     """
+    return _grade(assignment, number, answer)
+
+
+def _grade(assignment: Assignment, number: str, answer: str | None = None) -> Graded:
     exercise = assignment.exercise(number)
-    space = answered(assignment, number, answer)
+    space = _answered(assignment, number, answer)
     errors: dict[str, str | None] = {}
     points = 0
     for test in exercise.tests:
@@ -544,6 +567,7 @@ def blank(exercise: Exercise) -> str:
     return without_region(exercise.answer, "SOLUTION", STUB)
 
 
+@_precision_kept()
 def faults_of(
     assignment: Assignment, number: str, mutants: Sequence[Mutant], seed: int | None = None
 ) -> list[str]:
@@ -560,21 +584,21 @@ def faults_of(
         return check(number, *(graded.names[name] for name in lesson.functions), seed=seed)
 
     faults = []
-    reference = grade(assignment, number)
+    reference = _grade(assignment, number)
     for end, error in reference.errors.items():
         if error is not None:
             faults.append(f"{number}: the reference fails {end}: {error}")
     verdict = checked(reference)
     if not verdict:
         faults.append(f"{number}: the check refuses the reference: {verdict!r}")
-    empty = grade(assignment, number, blank(exercise))
+    empty = _grade(assignment, number, blank(exercise))
     if empty.points:
         faults.append(f"{number}: the blank stub has {empty.points} points")
     if (verdict := checked(empty)).status != "unanswered":
         faults.append(f"{number}: the check of the blank stub says {verdict!r}")
     lost: set[str] = set()
     for mutant in mutants:
-        graded = grade(assignment, number, mutant.code)
+        graded = _grade(assignment, number, mutant.code)
         verdict = checked(graded)
         if graded.lost != tuple(end for end in graded.errors if end in mutant.loses):
             faults.append(f"{number} {mutant.name}: loses {graded.errors}; wanted {mutant.loses}")

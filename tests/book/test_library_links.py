@@ -1,10 +1,13 @@
 """Between the sections of the book and the functions of the library every link has its counterpart."""
 
 import importlib.util
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+
+import vae_lib
 
 ROOT = Path(__file__).resolve().parents[2]
 # the module alone: its package tells every process that imports it that the book is being built
@@ -27,6 +30,11 @@ def test_the_docstrings_and_the_chapters_were_found():
     assert len(PAIRS) > 60
     assert ("sec-2-the-divergence", "vae_lib.divergences.kl_categorical") in PAIRS  # derived there
     assert ("erratum-9", "vae_lib.laboratory.waterfill") in PAIRS  # used there
+
+
+def test_every_room_of_the_library_has_a_page():
+    rooms = {name for _, name, _ in pkgutil.iter_modules(vae_lib.__path__) if not name.startswith("_")}
+    assert {page.split("/")[-1] for page in library.api_pages()} == rooms - {"commands"}  # those have --help
 
 
 def test_a_docstring_names_the_section_and_not_only_the_chapter_and_the_section_exists():
@@ -60,16 +68,18 @@ def test_every_function_that_a_chapter_imports_has_a_section_that_links_to_it():
 
 @pytest.fixture(scope="module")
 def texts(site):
-    """The HTML of each page, and under "api" that of each entry of the API page."""
+    """The HTML of each page, and under "api" that of each entry of the API pages."""
     pages = {page: (site / f"{page}.html").read_text(encoding="utf-8") for page in library.pages()}
-    return pages | {"api": entries(pages["book/appendix/api"])}
+    rooms = [(site / f"{page}.html").read_text(encoding="utf-8") for page in library.api_pages()]
+    return pages | {"api": {name: text for room in rooms for name, text in entries(room).items()}}
 
 
 def test_on_the_site_section_and_function_link_to_each_other(texts):
     for label, name in PAIRS:
         section = library.sections()[label]
         lines = re.findall(r'<p class="vae-in-library">.*?</p>', part(texts[section.docname], label), re.S)
-        assert any(f'api.html#{name}"' in line for line in lines), f"{label}: no link to {name}"
+        target = f'api/{name.split(".")[1]}.html#{name}"'
+        assert any(target in line for line in lines), f"{label}: no link to {name}"
         page = section.docname.removeprefix("book/").removeprefix("appendix/")
         assert f'{page}.html#{label}"' in texts["api"][name], f"the entry of {name}: no link to {label}"
 
@@ -87,7 +97,7 @@ def test_on_the_site_a_planned_chapter_is_named_as_planned_and_is_no_link(texts)
 
 
 def entries(page):
-    """The HTML of each entry of the API page, by its full name; that of a class holds its methods."""
+    """The HTML of each entry of an API page, by its full name; that of a class holds its methods."""
     starts = [(m.start(), m.group(1)) for m in re.finditer(r'<dt class="sig[^>]*id="(vae_lib[\w.]+)"', page)]
     ends = [start for start, _ in starts[1:]] + [len(page)]
     return {name: page[start:end] for (start, name), end in zip(starts, ends, strict=True)}

@@ -77,7 +77,7 @@ def test_every_page_of_the_table_of_contents_was_made(site, page):
 def test_no_page_shows_an_error(site, page):
     text = (site / f"{page}.html").read_text(encoding="utf-8")
     signs = ["output traceback", "katex-error", "system-message", "&lt;vae_lib", "{glue:", "{eq}`", "{ref}`"]
-    if page != "book/appendix/api":  # its examples show what bad input gets
+    if not page.startswith("book/api/"):  # their examples show what bad input gets
         signs.append("Traceback (most recent call last)")
     for sign in signs:
         assert sign not in text, f"{sign!r} on {page}"

@@ -18,9 +18,11 @@ THIN_OUT = """() => {
     document.querySelectorAll('.katex-html').forEach(e => e.remove());
     [...document.querySelectorAll('.katex')].slice(20).forEach(e => e.replaceWith('a formula'));
     const seen = {};
-    for (const e of document.querySelectorAll('.highlight span[class]')) {
-        seen[e.className] = (seen[e.className] ?? 0) + 1;
-        if (seen[e.className] > 10 && !e.querySelector('*')) e.replaceWith(e.textContent);
+    const words = document.querySelectorAll('.highlight span[class], .sig span[class], code > .pre');
+    for (const e of [...words].reverse()) {  // what is inside first
+        const kind = e.parentElement.className + ' ' + e.className;
+        seen[kind] = (seen[kind] ?? 0) + 1;
+        if (seen[kind] > 10 && !e.querySelector('*')) e.replaceWith(e.textContent);
     }
 }"""
 ROOM = 1  # pixels of rounding

@@ -13,6 +13,9 @@ WANTED = {
     "01_hidden_causes": {"1.1": 4, "1.2": 8, "1.3": 4, "1.4": 8, "1.5": 6, "1.6": 6},
     "02_kl_rearrangement": {"2.1": 4, "2.2": 4, "2.3": 6, "2.4": 6, "2.5": 8, "2.6": 4},
     "03_jensen_bound": {"3.1": 2, "3.2": 6, "3.3": 4, "3.4": 10, "3.5": 8, "3.6": 4, "3.7": 8},
+    "04_encoder_decoder": {"4.1": 6, "4.2": 8, "4.3": 4, "4.4": 8, "4.5": 6, "4.6": 3},
+    "05_likelihoods": {"5.1": 5, "5.2": 8, "5.3": 5, "5.4": 8, "5.5": 5, "5.6": 5, "5.7": 8},
+    "06_gradients": {"6.1": 5, "6.2": 6, "6.3": 8, "6.4": 8, "6.5": 8, "6.6": 6},
     "07_solvable_vae": {"7.1": 8, "7.2": 6, "7.3": 8, "7.4": 4, "7.5": 8, "7.6": 4, "7.7": 10},
     "08_build_and_train": {"8.1": 8, "8.2": 10, "8.3": 10, "8.4": 3, "8.5": 6, "8.6": 3, "8.7": 4},
 }
@@ -75,6 +78,21 @@ def test_every_variant_can_be_solved_and_has_other_numbers(name):
             if exercise.id != "8.3" or variant == 1:
                 assert builder.grade(this, exercise.id).points == exercise.points, (variant, exercise.id)
     assert len(texts) == count
+
+
+def test_a_set_up_that_chooses_double_precision_does_not_leave_it_behind():
+    import torch
+
+    answer = "PRECISION = torch.get_default_dtype()\n" + blank_answer("3.1")
+    graded = builder.grade(assignment("03_jensen_bound"), "3.1", answer)
+    assert graded.names["PRECISION"] == torch.float64
+    builder.answered(assignment("03_jensen_bound"), "3.1")
+    builder.faults_of(assignment("03_jensen_bound"), "3.1", [])
+    assert torch.get_default_dtype() == torch.float32
+
+
+def blank_answer(number):
+    return builder.blank(assignment("03_jensen_bound").exercise(number))
 
 
 STATISTICAL = {

@@ -187,7 +187,8 @@ def test_a_run_that_fails_leaves_no_card(tmp_path):
 
 
 def test_only_the_first_of_several_processes_writes(tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+    for name, value in {"TORCHELASTIC_RUN_ID": "test", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
     with recording(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []

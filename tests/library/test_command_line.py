@@ -443,7 +443,13 @@ def test_a_disk_that_fills_up_is_one_line(here):
 
 def test_ctrl_c_keeps_the_last_checkpoint(here):
     words = ["train", "--out", "run", "--epochs", "100000", "--hidden", "8", "--save-every", "0.1"]
-    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+    )
     lines = Path("run", "history.jsonl")
     deadline = time.monotonic() + 100
 
@@ -456,7 +462,11 @@ def test_ctrl_c_keeps_the_last_checkpoint(here):
     while not has_saved_a_step() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # where does it hang?
+        pytest.fail(process.communicate()[1])
     assert process.returncode == 130, err
     assert out == ""
     assert err.count("\n") == 1

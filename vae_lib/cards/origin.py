@@ -1,6 +1,5 @@
 """Where a number comes from: the commit of the library, the machine, the versions."""
 
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -9,8 +8,9 @@ from pathlib import Path
 import torch
 
 import vae_lib.training
+from vae_lib.training.processes import how_many
 
-__all__ = ["commit", "device_of", "is_first_process", "versions"]
+__all__ = ["commit", "device_of", "versions"]
 
 _LIBRARY = Path(__file__).parents[1]
 _PACKAGES = ("numpy", "safetensors", "lightning-fabric")
@@ -51,7 +51,7 @@ def device_of(kind: str) -> dict[str, str | int]:
         'cpu'
     """
     name = torch.cuda.get_device_name() if kind == "cuda" else _processor()
-    return {"kind": kind, "name": name, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+    return {"kind": kind, "name": name, "processes": how_many()}
 
 
 def _processor() -> str:
@@ -81,13 +81,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one of several that writes files.
-
-    Example:
-        >>> is_first_process()
-        True
-    """
-    return int(os.environ.get("RANK", 0)) == 0

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vae_lib.cards.card import CARD, write_card
-from vae_lib.cards.origin import commit, device_of, is_first_process, versions
+from vae_lib.cards.origin import commit, device_of, versions
 from vae_lib.cards.schema import FORMAT
 from vae_lib.training.checkpoints import Checkpoint, read_checkpoint
 from vae_lib.training.container import CheckpointError
 from vae_lib.training.history import CURVES
+from vae_lib.training.processes import is_first
 
 __all__ = ["curve_of", "recording"]
 
@@ -59,7 +60,7 @@ def recording(folder: str | Path, words: Sequence[str] = ()) -> Iterator[None]:
         "wall": round(time.perf_counter() - wall, 3),
         "cpu": round(time.process_time() - cpu, 3),
     }
-    if not is_first_process():
+    if not is_first():
         return
     last = read_checkpoint(folder / "last.safetensors")
     if (folder / CARD).exists() and before == last.position.epoch:

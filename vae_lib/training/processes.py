@@ -40,7 +40,7 @@ from torch import Tensor
 
 from vae_lib.training.surroundings import find_device
 
-__all__ = ["ProcessLost", "Team", "is_first", "together"]
+__all__ = ["ProcessLost", "Team", "how_many", "is_first", "together"]
 
 T = TypeVar("T")
 
@@ -211,7 +211,7 @@ def together(device: str) -> Iterator[Team]:
     if _team is not None:
         yield _team
         return
-    _team = _connect(device) if _processes() > 1 else Team(find_device(device))
+    _team = _connect(device) if how_many() > 1 else Team(find_device(device))
     try:
         yield _team
         _team.begin(1)  # nobody leaves before all are done
@@ -232,11 +232,16 @@ def is_first() -> bool:
         >>> is_first()
         True
     """
-    return _processes() == 1 or os.environ["RANK"] == "0"
+    return how_many() == 1 or os.environ["RANK"] == "0"
 
 
-def _processes() -> int:
-    """How many processes `torchrun` has started for this run; 1 without it."""
+def how_many() -> int:
+    """How many processes `torchrun` has started for this run; 1 without it.
+
+    Example:
+        >>> how_many()
+        1
+    """
     launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
     return int(os.environ["WORLD_SIZE"]) if launched else 1
 
@@ -256,7 +261,7 @@ def _connect(device: str) -> _Many:
     fabric = Fabric(
         accelerator=kind,
         devices=here,
-        num_nodes=_processes() // here,
+        num_nodes=how_many() // here,
         strategy=DDPStrategy(timeout=_PATIENCE),
     )
     with _answered():
@@ -267,7 +272,7 @@ def _connect(device: str) -> _Many:
 def _kind_of_device(name: str) -> str:
     """ "cpu" or "cuda", with a GPU for each process of this machine."""
     if name.startswith("cuda:"):
-        raise ValueError(f"device is {name!r}, one GPU for {_processes()} processes; wanted 'cuda' or 'cpu'")
+        raise ValueError(f"device is {name!r}, one GPU for {how_many()} processes; wanted 'cuda' or 'cpu'")
     device, here = find_device(name), int(os.environ["LOCAL_WORLD_SIZE"])
     if device.type == "cuda" and torch.cuda.device_count() < here:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Show the library's docstrings on the API page, with links to the sections they name and back.
+"""Show the library's docstrings on the API pages, with links to the sections they name and back.
 
 The docstrings are reStructuredText, but for one habit of Markdown that reads better in an editor: a name
 of code stands between single backticks. Sphinx wants two. `library` says which section belongs to which

@@ -125,11 +125,17 @@ def _public(name):
         yield name
 
 
+def api_pages():
+    """One page for each room of the library."""
+    return [f"book/api/{path.stem}" for path in sorted((ROOT / "book/api").glob("*.md"))]
+
+
 @cache
 def docstrings():
-    """The docstring of everything that the API page shows, by its full name there."""
+    """The docstring of everything that the API pages show, by its full name there."""
     found = {}
-    for module in re.findall(r"automodule:: (\S+)", _text("book/appendix/api")):
+    for page in api_pages():
+        module = re.search(r"automodule:: (\S+)", _text(page))[1]
         room = importlib.import_module(module)
         for name in room.__all__:
             thing = getattr(room, name)

@@ -18,6 +18,11 @@ MISTAKES = {
     "mean-of-logs": "the logarithms are averaged over z: average the probabilities, then take the logarithm",
     "no-prior": "the prior is missing: every cause counts with its p(z)",
     "uniform-prior": "every cause counts the same: weigh it with its p(z)",
+    "prior-not-logged": "p(z) itself is added to a logarithm: add ln p(z)",
+    "one-cause-per-pixel": (
+        "the causes are averaged for every pixel alone: all pixels of a picture have the same cause"
+    ),
+    "negated": "the sign is turned",
     "only-ones": "only the pixels that are 1 are counted: a 0 has the probability 1 − p",
     "pixels-averaged": "the pixels are averaged: ln p(x|z) is a sum over pixels",
     "largest": "only the largest term is kept: the others belong to the sum",
@@ -53,6 +58,9 @@ def _mistaken(prior: Tensor, means: Tensor, x: Tensor, right: Tensor) -> Iterato
         ("mean-of-logs", both @ prior),
         ("no-prior", both.logsumexp(-1)),
         ("uniform-prior", both.logsumexp(-1) - math.log(len(prior))),
+        ("prior-not-logged", (prior + both).logsumexp(-1)),
+        ("one-cause-per-pixel", x @ (prior @ means).log() + (1 - x) @ (1 - prior @ means).log()),
+        ("negated", -right),
         ("only-ones", (prior.log() + ones).logsumexp(-1)),
         ("pixels-averaged", (prior.log() + both / x.shape[1]).logsumexp(-1)),
         ("largest", (prior.log() + both).amax(-1)),

@@ -18,6 +18,7 @@ __all__ = ["EXERCISE", "Curve"]
 
 MISTAKES = {
     "no-step": "the step of the grid is missing: a sum becomes an integral only times dz",
+    "step-of-n": "the step is (hi − lo)/n: between n nodes there are n − 1 steps",
     "no-prior": "the prior is missing: every node counts with p(z)",
     "mean-over-nodes": "the nodes are averaged: an integral is the sum times the step",
     "variance-as-std": "variance is used as a standard deviation: it is σ²",
@@ -79,6 +80,7 @@ def _mistaken(inputs: Mapping[str, Any], right: Tensor) -> Iterator[tuple[str, V
     whole = square - pixels * constant
     for name, value in (
         ("no-step", right - log_step),
+        ("step-of-n", right + math.log((n - 1) / n)),
         ("no-prior", whole.logsumexp(0) + log_step),
         ("no-prior", whole.logsumexp(0) - math.log(n)),
         ("mean-over-nodes", right - log_step - math.log(n)),
@@ -95,7 +97,7 @@ def _mistaken(inputs: Mapping[str, Any], right: Tensor) -> Iterator[tuple[str, V
     ):
         other, prior, constant = _terms(inputs, z, variance)
         yield name, {"value": (other - pixels * constant + prior).logsumexp(0) + log_step}
-    for reach in (1.0, 2.0, 3.0):
+    for reach in (1.0, 2.0, 3.0, 5.0, 6.0, 8.0):
         narrow = torch.linspace(-reach, reach, n, dtype=torch.float64)
         square, prior, constant = _terms(inputs, narrow, inputs["variance"])
         value = (square - pixels * constant + prior).logsumexp(0) + math.log(2 * reach / (n - 1))
@@ -103,27 +105,29 @@ def _mistaken(inputs: Mapping[str, Any], right: Tensor) -> Iterator[tuple[str, V
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    for batch, pixels, bend in ((3, 2, 0.0), (1, 3, 0.0), (4, 2, 1.0)):
+    kinds = ((3, 2, 0.0, 2.6), (1, 3, 0.0, 2.6), (4, 2, 1.0, 2.6), (2, 2, 0.0, 11.0))
+    for batch, pixels, bend, far in kinds:
         decode = Curve(
             tensor(rng.uniform(0.3, 1.0, pixels) * rng.choice([-1.0, 1.0], pixels)),
             tensor(bend * rng.uniform(0.3, 0.8, pixels)),
         )
         x = decode(tensor(rng.normal(size=(batch, 1)))) + tensor(0.3 * rng.normal(size=(batch, pixels)))
-        x[0] = decode(tensor([[2.6]]))[0]  # far out, where a narrow grid has no node
+        x[0] = decode(tensor([[far]]))[0]  # far out, where a narrow grid has no node
+        wide = far > 8.0
         inputs: dict[str, Callable | Any] = {
             "x": x,
             "decode": decode,
-            "variance": float(rng.uniform(0.1, 0.3)),
+            "variance": 0.02 if wide else float(rng.uniform(0.1, 0.3)),
             "lo": -8.0,
-            "hi": 8.5,
-            "n": 801,
+            "hi": 14.0 if wide else 8.5,
+            "n": 2201 if wide else 801,
         }
         right = _right(inputs)
         yield Case(
             inputs,
             {"value": right},
             lambda inputs=inputs, right=right: _mistaken(inputs, right),
-            about="a bent decoder" if bend else "a straight decoder",
+            about="a datum far out" if wide else "a bent decoder" if bend else "a straight decoder",
         )
 
 

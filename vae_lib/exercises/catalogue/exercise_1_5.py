@@ -21,6 +21,8 @@ NAMES = ("estimate", "error")
 MISTAKES = {
     "mean-of-logs": "the logarithms are averaged: average p(x|z) over the draws, then take the logarithm",
     "no-log-n": "the sum is not divided by n: −ln n is missing",
+    "density-not-log": "the estimate is that of p(x): take its logarithm",
+    "prior-again": "p(z) is a factor as well: the draws come from the prior, and that is its weight",
     "underflow": "p(x|z) is computed without its logarithm and underflows: use logsumexp",
     "error-of-p": "this is the standard error of p(x): that of its logarithm is divided by p(x)",
     "error-of-logs": "the error is that of an average of logarithms: use the spread of p(x|z) itself",
@@ -55,6 +57,9 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values]]:
     right = _summary(logs)
     yield "mean-of-logs", {"estimate": tensor(logs.mean())}
     yield "no-log-n", {"estimate": right["estimate"] + math.log(n)}
+    yield "density-not-log", {"estimate": right["estimate"].exp()}
+    z = inputs["z"].numpy()
+    yield "prior-again", _summary(logs - 0.5 * (z**2 + math.log(2.0 * math.pi)).sum(-1))
     if np.exp(logs).max() == 0.0:
         yield "underflow", {"estimate": tensor(-math.inf)}
         yield "underflow", {"error": tensor(math.nan)}

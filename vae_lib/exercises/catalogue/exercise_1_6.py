@@ -15,6 +15,11 @@ __all__ = ["EXERCISE"]
 MISTAKES = {
     "no-minus-one": "the −1 is missing: a variance is a mean square minus a squared mean",
     "not-squared": "ε is not squared: the error falls like one over the square root of n",
+    "rounded": "the number is rounded: return it as it comes",
+    "below-not-squared": "p(x) stands in the denominator of ρ without its square",
+    "no-bell-factor": "the factor 1/(2s√π) is missing: the square of a bell is a bell times that",
+    "not-halved": "the square of a bell keeps its variance: it has half of it, s²/2",
+    "each-minus-one": "the 1 is subtracted from ρ before the power: it belongs behind ρᵈ",
     "first-moment": "ρ is built from p(x|z) instead of its square",
     "linear": "ρ is multiplied by d: independent coordinates multiply, so it is a power",
     "s-as-variance": "s is used as a variance: it is a standard deviation",
@@ -40,11 +45,18 @@ def _rho(s: float, square: float) -> float:
 
 def _mistaken(d: int, s: float, relative_error: float) -> Iterator[tuple[str, Values]]:
     square, rho = 1.0 + s**2, _rho(s, 1.0 + s**2)
-    first, _ = _moments(s, square)
+    first, second = _moments(s, square)
+    factor = 2.0 * s * math.sqrt(math.pi)
     right = (rho**d - 1.0) / relative_error**2
     for name, value in (
         ("no-minus-one", rho**d / relative_error**2),
         ("not-squared", (rho**d - 1.0) / relative_error),
+        ("rounded", float(math.ceil(right))),
+        ("rounded", float(math.floor(right))),
+        ("below-not-squared", ((second / first) ** d - 1.0) / relative_error**2),
+        ("no-bell-factor", ((rho * factor) ** d - 1.0) / relative_error**2),
+        ("not-halved", ((1.0 / (factor * first)) ** d - 1.0) / relative_error**2),
+        ("each-minus-one", (rho - 1.0) ** d / relative_error**2),
         ("first-moment", ((1.0 / first) ** d - 1.0) / relative_error**2),
         ("linear", (d * rho - 1.0) / relative_error**2),
         ("linear", d * (rho - 1.0) / relative_error**2),

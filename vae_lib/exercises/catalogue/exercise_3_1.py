@@ -25,6 +25,8 @@ MISTAKES = {
         "(line 47 of the source note)"
     ),
     "bend-turned": "the third answer is turned round: +1 belongs to a concave f, where f(E X) is the larger",
+    "difference-for-bend": "the third answer is the difference of the sides: wanted is its sign, +1, 0 or −1",
+    "averaged-twice": "chance times value is averaged again: with the chances as weights a mean is a sum",
     "unweighted": "the values are averaged without their chances",
     "not-averaged": "the chances are left out of the mean: f is taken of a plain sum",
     "weighted-inside": "f is applied to chance times value: the chance is a weight, and stays outside of f",
@@ -32,6 +34,7 @@ MISTAKES = {
     "never-zero": (
         "the third answer is not 0 where the two sides agree: differences up to 1e-9 are rounding"
     ),
+    "coarse-zero": "small differences count as none: only up to 1e-9 do the two sides agree",
 }
 
 
@@ -96,6 +99,14 @@ def _mistaken(
     yield "bend-turned", named(first, second, -bend)
     plain = f(values.mean(-1)), f(values).mean(-1)
     yield "unweighted", named(*plain, _bend(*plain))
+    yield "unweighted", named(plain[0], second, _bend(plain[0], second))
+    yield "unweighted", named(first, plain[1], _bend(first, plain[1]))
+    yield "difference-for-bend", named(first, second, first - second)
+    twice = f((chances * values).mean(-1)), (chances * f(values)).mean(-1)
+    yield "averaged-twice", named(*twice, _bend(*twice))
+    for slack in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
+        apart = first - second
+        yield "coarse-zero", named(first, second, torch.where(apart.abs() <= slack, 0.0, apart.sign()))
     summed = f(values.sum(-1)), f(values).sum(-1)
     yield "not-averaged", named(*summed, _bend(*summed))
     yield "not-averaged", named(summed[0], second, _bend(summed[0], second))
@@ -114,7 +125,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
     return as_named(answers[0](*inputs.values()), NAMES, of=tuple)
 
 
-def _case(text: str, values: Tensor, chances: Tensor) -> Case:
+def _case(text: str, values: Tensor, chances: Tensor, about: str = "") -> Case:
     f = Curve(text)
     first, second = _sides(text, values, chances)
     right = {"f_of_mean": first, "mean_of_f": second, "bend": torch.full_like(first, _BENDS[text])}
@@ -122,7 +133,7 @@ def _case(text: str, values: Tensor, chances: Tensor) -> Case:
         {"f": f, "values": values, "chances": chances},
         right,
         lambda: _mistaken(f, values, chances),
-        about=repr(f),
+        about=about or repr(f),
     )
 
 
@@ -130,6 +141,8 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for text, batch, size in (("ln t", 3, 2), ("t²", 4, 3), ("2 − 3t", 5, 4), ("−exp t", 2, 3), ("√t", 1, 5)):
         values = tensor(0.3 + 3.0 * rng.random((batch, size)))
         yield _case(text, values, tables(rng, batch, size, floor=0.1))
+    narrow = 1.0 + rng.random((2, 1)) + tensor([-1e-3, 0.0, 1e-3]).numpy()  # the sides differ by 1e-8 or more
+    yield _case("ln t", tensor(narrow), tables(rng, 2, 3, floor=0.1), "values that lie close together")
 
 
 EXERCISE = Exercise(

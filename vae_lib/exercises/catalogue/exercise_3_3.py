@@ -22,6 +22,12 @@ MISTAKES = {
     "gap-negated": "the sign of the gap is turned: ln p(x) minus the bound is never negative",
     "no-spread": "z is taken at its mean: E(x − wz)² is x² + w², not x²",
     "w-not-squared": "w is not squared: E(x − wz)² is x² + w²",
+    "w-left-out": "w is taken for 1: the mean of x is wz, so that x² + w² and w² + s² stand there",
+    "width-of-posterior": "the variance of the posterior is used as its standard deviation",
+    "single-precision": (
+        "the grid is in single precision, where its spacing is off by some 1e-4: "
+        "torch.linspace(…, dtype=torch.float64)"
+    ),
     "s-as-variance": "s is used as a variance: it is a standard deviation",
     "no-half": "the ½ of the exponent is missing",
     "no-normaliser": "the normaliser of the Gaussian is missing: −½ ln 2πs²",
@@ -46,7 +52,9 @@ def _by_grid(x: Tensor, w: Tensor, s: Tensor) -> dict[str, Tensor]:
     return {"bound": tensor(bound), "gap": tensor(gap)}
 
 
-def _mistaken(x: Tensor, w: Tensor, s: Tensor) -> Iterator[tuple[str, Values]]:
+def _mistaken(
+    x: Tensor, w: Tensor, s: Tensor
+) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     right = _by_grid(x, w, s)
     total = w**2 + s**2
     evidence = right["bound"] + right["gap"]
@@ -55,6 +63,8 @@ def _mistaken(x: Tensor, w: Tensor, s: Tensor) -> Iterator[tuple[str, Values]]:
     mean, variance = w * x / total, s**2 / total
     reversed_gap = 0.5 * (mean**2 + variance - 1.0 - variance.log())
     yield "gap-reversed", right | {"gap": reversed_gap}
+    wrong_width = 0.5 * ((1.0 + mean**2) / variance**2 - 1.0 + 2.0 * variance.log())
+    yield "width-of-posterior", right | {"gap": wrong_width}
     yield "gap-negated", right | {"gap": -right["gap"]}
     yield "s-as-variance", _by_grid(x, w, s.sqrt())
     yield "s-as-variance", right | {"bound": _by_grid(x, w, s.sqrt())["bound"]}
@@ -69,6 +79,19 @@ def _mistaken(x: Tensor, w: Tensor, s: Tensor) -> Iterator[tuple[str, Values]]:
     ):
         yield name, right | {"bound": bound}
         yield name, {"bound": bound, "gap": evidence - bound}
+    one_bound = normaliser - (x**2 + 1.0) / (2 * s**2)
+    one_evidence = tensor(_log_normal(x.numpy(), 0.0, np.sqrt(1.0 + s.numpy() ** 2)))
+    yield "w-left-out", right | {"bound": one_bound}
+    yield "w-left-out", right | {"gap": one_evidence - right["bound"]}
+    yield "w-left-out", {"bound": one_bound, "gap": evidence - one_bound}
+    yield "w-left-out", {"bound": one_bound, "gap": one_evidence - one_bound}
+    yield "no-normaliser", {"bound": -square, "gap": square - x**2 / (2 * total)}
+
+    def scaled(got: Values) -> bool:
+        factors = [a / b for a, b in zip(got["bound"], right["bound"].tolist(), strict=False)]
+        return max(factors) - min(factors) < 2e-6 < abs(factors[0] - 1.0) < 1e-2
+
+    yield "single-precision", scaled
     yield "batch-averaged", {name: value.mean() for name, value in right.items()}
 
 
@@ -77,7 +100,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    for batch in (1, 4, 6):
+    for batch in (4, 1, 6):  # one factor for all values means something only where there are several
         inputs = {
             "x": tensor(rng.normal(size=batch)),
             "w": tensor(rng.uniform(0.4, 1.6, size=batch) * rng.choice([-1.0, 1.0], size=batch)),

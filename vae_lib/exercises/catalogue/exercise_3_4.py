@@ -22,10 +22,17 @@ MISTAKES = {
     "log-outside": "the logarithm of row 1 is taken after the average: that is ln p(x)",
     "joint-for-ratio": "row 3 holds ln p(x,z) without the division by p(z)",
     "gap-kept": "row 6 still holds KL(q‖p(z|x)): that term is dropped there",
+    "half-a-row": "the KL to the posterior is missing: it stands in row 4 and in row 5",
+    "row-4-copied": "row 4 is put equal to row 3: its two integrals are over q",
+    "std-q-as-variance": "std_q is used as a variance: it is a standard deviation",
     "rate-sign": "the KL to the prior is added in rows 5 and 6: there is a minus in front of the bracket",
-    "free-energy-sign": "row 7 is F itself: printed is −F",
+    "free-energy-sign": "row 7 is F itself: printed is −F, and row 8 is equal to it",
     "not-an-integral": (
         "every row is off by the same factor: a sum over a grid is an integral only times the spacing"
+    ),
+    "single-precision": (
+        "the grid is in single precision, where its spacing is off by some 1e-4: "
+        "torch.linspace(…, dtype=torch.float64)"
     ),
     "s-as-variance": "s is used as a variance: it is a standard deviation",
     "against-the-left-side": (
@@ -33,6 +40,9 @@ MISTAKES = {
     ),
     "counted-from-zero": "the rows are counted from 0: the row after signs[0] has the number 1",
     "greater-as-equal": "a >= is read as =: a smaller value is what it allows",
+    "strictly-greater": "a >= is read as >: two values that are equal satisfy it",
+    "greater-ignored": "a >= is never called false: it is where the value rises",
+    "first-only": "the search ends at the first false sign: there may be more",
     "greater-as-less": "a >= is read the other way round: it says that the row before is the larger one",
     "rounding-punished": "rounding counts as a false sign: differences up to 1e-6 are forgiven",
 }
@@ -88,6 +98,7 @@ def _mistaken(
     rows = _right(part)
     evidence, fit, rate, gap = (part[name] for name in ("evidence", "fit", "rate", "gap"))
     wide = _rows(x, math.sqrt(s), mean_q, std_q)
+    broad = _rows(x, s, mean_q, math.sqrt(std_q))
     for name, changed in (
         ("all-equal", _changed(rows, dict.fromkeys(range(1, 6), evidence))),
         ("averaged-over-q", _changed(rows, dict.fromkeys(range(1, 4), fit))),
@@ -97,15 +108,24 @@ def _mistaken(
         ("gap-kept", _changed(rows, {6: evidence})),
         ("rate-sign", _changed(rows, {5: fit + rate + gap, 6: fit + rate})),
         ("free-energy-sign", _changed(rows, {7: rate - fit})),
+        ("free-energy-sign", _changed(rows, {7: rate - fit, 8: rate - fit})),
+        ("half-a-row", _changed(rows, {4: fit - rate})),
+        ("half-a-row", _changed(rows, {5: fit - rate})),
+        ("half-a-row", _changed(rows, {4: fit - rate, 5: fit - rate})),
+        ("row-4-copied", _changed(rows, {4: part["prior_average"]})),
+        ("std-q-as-variance", tensor(_right(broad))),
         ("s-as-variance", tensor(_right(wide))),
     ):
         yield name, {"rows": changed}
 
-    def scaled(got: Mapping[str, Sequence[float]]) -> bool:
+    def scaled(got: Mapping[str, Sequence[float]], most: float) -> float:
+        """How far the rows are off, relatively, where all are off by one factor; else zero."""
         factors = [a / b for a, b in zip(got["rows"], rows, strict=False)]
-        return len(got["rows"]) == 8 and max(factors) - min(factors) < 1e-6 < abs(factors[0] - 1.0)
+        alike = len(got["rows"]) == 8 and max(factors) - min(factors) < most * abs(factors[0])
+        return abs(factors[0] - 1.0) if alike else 0.0
 
-    yield "not-an-integral", scaled
+    yield "not-an-integral", lambda got: scaled(got, 1e-6) > 1e-2
+    yield "single-precision", lambda got: 2e-6 < scaled(got, 1e-4) <= 1e-2
 
     chain = values.tolist()
     count = len(signs)
@@ -114,10 +134,16 @@ def _mistaken(
     turned = [-value for value in chain]
     backward = [row for row in _false(turned, signs) if signs[row - 1] == ">="]
     equalities = [row for row in false if signs[row - 1] == "="]
+    strict = [row for row in _false(chain, signs, slack=-1e-6) if signs[row - 1] == ">="]
+    unforgiven = [row for row in _false(chain, signs, slack=0.0) if signs[row - 1] == ">="]
     for name, found in (
         ("against-the-left-side", left),
         ("counted-from-zero", [row - 1 for row in false]),
         ("greater-as-equal", _false(chain, ["="] * count)),
+        ("strictly-greater", sorted(equalities + strict)),
+        ("greater-ignored", equalities),
+        ("first-only", false[:1]),
+        ("rounding-punished", sorted(equalities + unforgiven)),
         ("greater-as-less", sorted(equalities + backward)),
         ("rounding-punished", _false(chain, signs, slack=0.0)),
     ):
@@ -128,7 +154,8 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
     numbers_of_rows = {name: inputs[name] for name in ("x", "s", "mean_q", "std_q")}
     rows = answers[0](**numbers_of_rows)
     found = answers[1](inputs["values"], inputs["signs"])
-    if not isinstance(found, (list, tuple)) or not all(float(row).is_integer() for row in found):
+    flags = isinstance(found, (list, tuple)) and any(isinstance(row, bool) for row in found)
+    if flags or not isinstance(found, (list, tuple)) or not all(float(row).is_integer() for row in found):
         raise WrongForm("false_signs must return a list of row numbers")
     return {"rows": rows, "signs": _flags([int(row) for row in found], len(inputs["signs"]))}
 
@@ -136,8 +163,8 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 def _chain(rng: np.random.Generator) -> tuple[Tensor, list[str]]:
     """Values that stay, jump up and down, and come back, with some of the signs false."""
     low, middle, high = np.sort(rng.normal(size=3)) + np.array([-1.0, 0.0, 1.0])
-    values = [middle, low, low, middle, middle + 3e-7, high, low, low]
-    signs = ["=", "=", ">=", "=", "=", ">=", "="]
+    values = [middle, low, low, low, low + 4e-7, middle, middle + 3e-7, high, low, low]
+    signs = ["=", "=", ">=", ">=", ">=", "=", "=", ">=", "="]
     return tensor(values), signs
 
 

@@ -27,6 +27,8 @@ MISTAKES = {
     "joint-for-posterior": (
         "the joint stands where the posterior belongs: ln p(z|x) is ln p(x,z) minus ln p(x)"
     ),
+    "half-a-row": "the KL to the posterior is missing: rows 3 and 4 end in it",
+    "start-integrated": "the first value is an integral as well: it is ln p(x) itself",
     "gap-sign": "the KL to the posterior is subtracted: the chain adds it",
     "rate-sign": "the KL to the prior is added in row 4: it is subtracted",
     "rate-for-gap": "row 3 ends in the KL to the prior: what is added there is the KL to the posterior",
@@ -61,6 +63,9 @@ def _mistaken(
     yield "not-an-integral", rows(*[whole / float(spacing)] * 4)
     log_q_to_joint = (q * (log_q - joint)).sum()
     yield "joint-for-posterior", rows(whole, 0.0, elbo + log_q_to_joint, fit - rate + log_q_to_joint)
+    for third, fourth in ((elbo, whole), (whole, elbo), (elbo, elbo)):
+        yield "half-a-row", rows(whole, whole, third, fourth)
+    yield "start-integrated", rows(*[whole] * 4, start=whole)
     yield "gap-sign", rows(whole, whole, elbo - gap, fit - rate - gap)
     yield "gap-sign", rows(whole, whole, elbo - gap, whole)
     yield "gap-sign", rows(whole, whole, whole, fit - rate - gap)

@@ -16,6 +16,9 @@ __all__ = ["EXERCISE"]
 MISTAKES = {
     "encoder-weights": "the average is over q: that is the ELBO, a lower bound",
     "joint-weights": "the weights are the joint, which sums to p(x): divide by it, so that they sum to one",
+    "one-evidence-for-all": "the joint is not divided by the sum of its own row: every row has its own p(x)",
+    "softmax-of-joint": "softmax is applied to the joint: it takes logarithms, or divide by the sum",
+    "latents-averaged": "the terms are averaged over z: the weights make a sum an average already",
     "posterior-below": "the posterior stands in the denominator too: ln p(x,z)/p(z|x) is ln p(x) for every z",
     "gap-only": "only KL(p(z|x)‖q) is left: inside the logarithm stands the joint, not the posterior",
     "mirrored": "the ELBO is mirrored at ln p(x): this bound has a gap of its own, KL(p(z|x)‖q)",
@@ -38,9 +41,14 @@ def _gaps(q: Tensor, joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _mistaken(q: Tensor, joint: Tensor) -> Iterator[tuple[str, Values]]:
     evidence, forward, reverse = _gaps(q, joint)
     posterior = joint / joint.sum(-1, keepdim=True)
+    log_ratio = joint.log() - q.log()
     for name, value in (
         ("encoder-weights", evidence - reverse),
-        ("joint-weights", (joint * (joint.log() - q.log())).sum(-1)),
+        ("joint-weights", (joint * log_ratio).sum(-1)),
+        ("one-evidence-for-all", (joint / joint.sum() * log_ratio).sum(-1)),
+        ("one-evidence-for-all", (joint / joint.sum(0) * log_ratio).sum(-1)),
+        ("softmax-of-joint", (joint.softmax(-1) * log_ratio).sum(-1)),
+        ("latents-averaged", (evidence + forward) / joint.shape[-1]),
         ("posterior-below", evidence),
         ("gap-only", forward),
         ("mirrored", evidence + reverse),

@@ -19,6 +19,9 @@ MISTAKES = {
         "the logarithms are averaged: that is the ELBO for every k; average the weights first"
     ),
     "no-log-k": "the sum of the weights is not divided by k: −ln k is missing, and the result is no bound",
+    "log-k-added": "ln k is added: dividing by k subtracts it",
+    "chances-added": "the chances of a tuple's draws are added: independent draws multiply them",
+    "maximum-not-returned": "the largest log-weight is taken out and not put back",
     "no-repeats": "no latent is drawn twice: draws are independent, a tuple may hold the same value again",
     "unordered": (
         "every multiset is visited once: tuples in another order count too, or need their multinomial factor"
@@ -64,6 +67,11 @@ def _mistaken(log_w: Tensor, q: Tensor, k: int) -> Iterator[tuple[str, Values]]:
 
     yield "mean-of-logs", {"value": math.fsum(a * b for a, b in zip(chances, logs, strict=True))}
     yield "no-log-k", {"value": right + math.log(k)}
+    yield "log-k-added", {"value": right + 2.0 * math.log(k)}
+    yield "maximum-not-returned", {"value": right - max(logs)}
+    every = list(itertools.product(places, repeat=k))
+    total = math.fsum(math.fsum(chances[i] for i in t) * bound(t) for t in every)
+    yield "chances-added", {"value": total}
     if k <= len(logs):
         yield "no-repeats", {"value": _over(itertools.permutations(places, k), bound, chance)}
         yield "no-repeats", {"value": unnormalised(itertools.permutations(places, k))}
@@ -71,7 +79,6 @@ def _mistaken(log_w: Tensor, q: Tensor, k: int) -> Iterator[tuple[str, Values]]:
     multisets = list(itertools.combinations_with_replacement(places, k))
     yield "unordered", {"value": unnormalised(iter(multisets))}
     yield "unordered", {"value": _over(iter(multisets), bound, chance)}
-    every = list(itertools.product(places, repeat=k))
     yield "equal-chances", {"value": _over(iter(every), bound, lambda t: 1.0)}
     yield "largest", {"value": _over(iter(every), lambda t: max(logs[i] for i in t), chance)}
     mean = math.fsum(a * math.exp(b - max(logs)) for a, b in zip(chances, logs, strict=True))
