@@ -21,6 +21,7 @@ __all__ = ["EXERCISE", "largest_array"]
 MISTAKES = {
     "too-large": "a matrix with D × D entries is built: all you need is q × q",
     "log-det-sign": "the sign of ln det M is turned",
+    "no-logarithm": "det M stands where its logarithm belongs",
     "no-pixels": "(D − q) ln σ² is missing in the log-determinant",
     "all-pixels": "ln σ² is counted D times: M holds q of its factors already",
     "distance-sign": "yᵀWM⁻¹Wᵀy is added: it is subtracted, what the latents explain shortens the distance",
@@ -109,6 +110,7 @@ def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterato
     distance = (square - explained(small)) / variance
     for name, value in (
         ("log-det-sign", put_together(others - inner, distance)),
+        ("no-logarithm", put_together(others + math.exp(inner), distance)),
         ("no-pixels", put_together(inner, distance)),
         ("all-pixels", put_together(pixels * math.log(variance) + inner, distance)),
         ("distance-sign", put_together(others + inner, (square + explained(small)) / variance)),

@@ -26,6 +26,8 @@ MISTAKES = {
     "rate-no-half": "the ½ of the rate is missing",
     "d-under-water": "d is not 1 in the directions under water: there q is the prior",
     "d-not-divided": "d is the water level: divide it by λ",
+    "rate-weighted": "the rate is multiplied by beta: what is asked for is the rate itself",
+    "d-without-beta": "beta is missing in d: it is βσ²/λ",
     "distortion-under-water": "the distortion under water is not λ, though nothing is transmitted there",
     "distortion-not-level": "the code's noise is missing in the distortion: above water it is the level",
     "w-not-squared": "w is returned: w² is wanted",
@@ -82,6 +84,9 @@ def _mistaken(
     under = eigenvalues < level
     for name, key, value in (
         ("rate-in-bits", "rate", right["rate"] / math.log(2)),
+        ("rate-weighted", "rate", beta * right["rate"]),
+        ("d-without-beta", "d", variance / (right["w2"] + variance)),
+        ("d-without-beta", "d", torch.where(under, 1.0, variance / eigenvalues)),
         ("rate-no-half", "rate", 2 * right["rate"]),
         ("d-under-water", "d", torch.where(under, 0.0, right["d"])),
         ("d-not-divided", "d", torch.where(under, 1.0, level)),
