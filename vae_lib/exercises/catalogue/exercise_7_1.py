@@ -25,7 +25,7 @@ MISTAKES = {
     "noise-std": "the square root of the noise is returned: what is wanted is a variance",
     "not-shortened": "the noise is not subtracted: a column's squared length is λ − σ², not λ",
     "no-root": "the square root is missing: λ − σ² is the squared length of a column",
-    "rows-for-columns": "rows of the matrix of axes stand where its columns belong, or columns where its rows do",
+    "rows-for-columns": "rows of the matrix of axes stand where its columns belong, or the other way round",
     "not-centred": "the mean of the data is not the mean of the model",
     "value-summed": "ln p(x) is added up over the data: the mean is wanted",
     "value-no-constant": "D ln 2π is missing in the value",
