@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vae_lib import __version__
+import vae_lib.training
 from vae_lib.training.processes import how_many
 
 __all__ = ["commit", "device_of", "versions"]
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "vae_lib": __version__,
+        "vae_lib": vae_lib.__version__,
     }
     for package in _PACKAGES:
         try:
