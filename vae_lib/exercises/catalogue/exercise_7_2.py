@@ -128,15 +128,11 @@ def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterato
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for batch, pixels, latent in ((5, 4, 2), (1, 3, 1), (3, 240, 3)):
-        inputs = {
-            "x": tensor(rng.normal(size=(batch, pixels)) + 1.0),
-            "W": tensor(rng.normal(size=(pixels, latent))),
-            "mu": tensor(rng.normal(size=pixels)),
-            "variance": float(rng.uniform(0.2, 0.7)),
-        }
-        values = inputs["x"], inputs["W"], inputs["mu"], inputs["variance"]
+        x, weight = tensor(rng.normal(size=(batch, pixels)) + 1.0), tensor(rng.normal(size=(pixels, latent)))
+        mu, variance = tensor(rng.normal(size=pixels)), float(rng.uniform(0.2, 0.7))
+        values = (x, weight, mu, variance)
         yield Case(
-            inputs,
+            dict(zip(("x", "W", "mu", "variance"), values, strict=True)),
             {"value": _by_large_matrix(*values), "too large": 0.0},
             lambda values=values: _mistaken(*values),
             rtol=1e-8,

@@ -25,6 +25,7 @@ MISTAKES = {
     "std": "the standard deviations are returned: d holds variances",
     "precision": "d holds the precisions Mⱼⱼ/σ²: their inverses are wanted",
     "no-variance": "d = 1/Mⱼⱼ: the factor σ² is missing",
+    "not-scaled": "V is off by the factor σ²: with M/σ² in place of M, divide Wᵀ by σ² too",
     "turned-over": "V is transposed: it takes x, with D entries, to z",
 }
 
@@ -50,6 +51,7 @@ def _mistaken(weight: Tensor, variance: float, right: Mapping[str, Tensor]) -> I
     for name, matrix in (
         ("pseudo-inverse", tensor(np.linalg.pinv(w))),
         ("transpose", weight.T.contiguous()),
+        ("not-scaled", variance * code),
         ("turned-over", code.T.contiguous()),
     ):
         yield name, {"V": matrix}

@@ -68,7 +68,7 @@ def _filled(eigenvalues: Tensor, level: float, *, clip: bool = True) -> dict[str
 
 
 def _mistaken(
-    eigenvalues: Tensor, variance: float, beta: float, right: Mapping[str, Tensor]
+    eigenvalues: Tensor, variance: float, beta: float, right: dict[str, Tensor]
 ) -> Iterator[tuple[str, Values]]:
     level = beta * variance
     clipped = eigenvalues.clamp(max=level)
@@ -76,8 +76,9 @@ def _mistaken(
     yield "beta-unused", _filled(eigenvalues, variance)
     yield "not-clipped", _filled(eigenvalues, level, clip=False)
     yield "not-clipped", _filled(eigenvalues, level, clip=False) | {"distortion": clipped}
-    for name in ("w2", "d", "rate"):
-        yield "not-clipped", right | {name: _filled(eigenvalues, level, clip=False)[name]}
+    unclipped = _filled(eigenvalues, level, clip=False)
+    for some in (("w2",), ("d",), ("rate",), ("d", "rate"), ("w2", "d"), ("w2", "rate")):
+        yield "not-clipped", right | {name: unclipped[name] for name in some}
     under = eigenvalues < level
     for name, key, value in (
         ("rate-in-bits", "rate", right["rate"] / math.log(2)),

@@ -29,6 +29,7 @@ MISTAKES = {
     "true-elbo": "the third number is the true ELBO: what is asked for is what the faulty program prints",
     "true-evidence": "the third number is ln p(x): what is asked for is what the faulty program prints",
     "loss-for-objective": "the third number has its sign turned: the program prints an ELBO, not a loss",
+    "no-normaliser": "−½ ln 2πσ² is missing in the third number",
     "w-not-squared": "w is returned: w² is wanted",
 }
 
@@ -67,10 +68,12 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 
 
 def _mistaken(
-    bug: str, lam: float, variance: float, right: Mapping[str, float]
+    bug: str, lam: float, variance: float, right: dict[str, float]
 ) -> Iterator[tuple[str, Values]]:
     yield "right-loss", {"w2": lam - variance, "d": variance / lam}
     yield "w-not-squared", right | {"w2": math.sqrt(right["w2"])}
+    normaliser = -0.5 * math.log(2 * math.pi * variance)
+    yield "no-normaliser", right | {"printed": right["printed"] - normaliser}
     yield "loss-for-objective", right | {"printed": -right["printed"]}
     w, v, d = _by_climbing(bug, lam, variance)
     point = [torch.tensor(value, dtype=torch.float64) for value in (w, v, d)]
