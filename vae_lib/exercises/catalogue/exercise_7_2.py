@@ -92,7 +92,7 @@ def _by_large_matrix(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> 
 
 def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterator[tuple[str, Values]]:
     right = _by_large_matrix(x, weight, mu, variance)
-    pixels, latent = weight.shape
+    (pixels, latent) = weight.shape
     yield "too-large", {"value": right, "too large": 1.0}
     y, w = (x - mu).numpy(), weight.numpy()
     plain = w.T @ w
