@@ -19,10 +19,10 @@ PARAMETERS = ("weight", "encoder", "log_var")
 MISTAKES = {
     "own-noise": "fresh noise is drawn inside: use the noise that is given",
     "no-half-std": "the slope of z in log_var is ½σε: a factor is missing or there are too many",
-    "slope-of-std": "the gradient of log_var is that of σ, σ² or ln σ: its slope in log_var is missing",
+    "slope-of-std": "the gradient is that of σ, σ² or ln σ: its slope in log_var is missing",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
     "rate-no-one": "the −1 of the rate is missing: its derivatives are μ and ½(σ² − 1)",
-    "rate-through-the-draw": "the rate's −μ is taken through the draw as well: it belongs to the encoder only",
+    "rate-through-the-draw": "the rate's −μ is taken through the draw, too: it belongs to the encoder only",
     "no-reconstruction": "the log-variance gets the rate only: it also moves z",
     "no-rate": "the rate has no part in a gradient of the encoder: its derivatives are μ and ½(σ² − 1)",
     "rate-added": "the rate is added: the ELBO subtracts it",
