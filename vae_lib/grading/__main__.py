@@ -125,11 +125,21 @@ def _grade() -> Parser:
 def _mark(arguments: argparse.Namespace) -> int:
     import os
 
+    from vae_lib.grading.confine import available
     from vae_lib.grading.course import Course
     from vae_lib.grading.execute import Limits
     from vae_lib.grading.grade import grade
+    from vae_lib.grading.gradebook import enter
+    from vae_lib.grading.sandbox import Sandbox
 
     course = Course.open(arguments.course)
+    manifest = course.manifest(arguments.name)
+    wrap = Sandbox() if arguments.sandbox else None
+    if wrap is None and not available() and not arguments.unconfined:
+        raise ValueError(
+            "this system has no Landlock (Linux 6.2 or later), so that code of students could write to the "
+            "gradebook: add --sandbox, or --unconfined if you trust the code"
+        )
     everybody = course.students(arguments.name)
     limits = Limits(timeout=arguments.timeout, total=10 * arguments.timeout)
     with tqdm(total=len(everybody), unit="student", disable=None) as bar:
@@ -144,8 +154,10 @@ def _mark(arguments: argparse.Namespace) -> int:
             arguments.name,
             jobs=arguments.jobs or os.cpu_count() or 1,
             limits=limits,
+            wrap=wrap,
             progress=progress,
         )
+    enter(course, manifest, results)
     counts = {s: sum(r.status == s for r in results) for s in ("graded", "flagged", "not graded")}
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     return 0

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -236,7 +237,10 @@ class nbgrader_api:
         self.api.log.setLevel(logging.CRITICAL)
 
     def __enter__(self) -> Any:
+        self._quiet = warnings.catch_warnings()
+        self._quiet.__enter__()
+        warnings.simplefilter("ignore")  # SQLAlchemy's, about nbgrader
         return self.api
 
-    def __exit__(self, *_: object) -> None:
-        return None
+    def __exit__(self, *told: Any) -> None:
+        self._quiet.__exit__(*told)

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import psutil
 
 import vae_lib
+from vae_lib.grading.confine import available
 
 __all__ = ["Execution", "Limits", "Worker"]
 
@@ -225,6 +226,7 @@ class Worker:
                 "folder": str(folder),
                 "memory_bytes": self.limits.memory_bytes,
                 "file_bytes": self.limits.file_bytes,
+                "confine": available(),
             }
             # beside the folder: the child must not change what it is given
             path = folder.with_suffix(".json")
@@ -356,6 +358,8 @@ class _Watch:
             return
         if len(inside) > self._limits.processes:
             self._kill(f"started more than {self._limits.processes} processes")
+        elif len(inside) > 2 and sum(map(_own_memory, inside)) > 2 * self._limits.memory_bytes:
+            self._kill("its processes together took too much memory")
 
     def _take(self, got: bytes) -> None:
         self._buffer += got
@@ -400,6 +404,14 @@ class _Watch:
             self._deadline = time.monotonic() + self._limits.timeout
         elif message.get("done"):
             self._done = True
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """The bytes of a process, its share of what it has in common with others; 0 where nobody tells."""
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.Error, AttributeError, OSError):
+        return 0
 
 
 def _died(status: int | None) -> str:

@@ -34,6 +34,7 @@ class Result:
         scores: graded cell -> points; empty if not graded.
         errors: graded cell -> why its points are lost.
         verdicts: exercise -> what the check said.
+        unanswered: the answer cells that hold the stub, or nothing.
         fingerprint: of all that the result depends on.
         seconds: that it took.
     """
@@ -45,6 +46,7 @@ class Result:
     scores: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
     fingerprint: str = ""
     seconds: float = 0.0
 
@@ -264,6 +266,7 @@ def _score(
         if error is not None:
             result.errors[grade_id] = error
     result.verdicts = {verdict["exercise"]: verdict for verdict in execution.verdicts}
+    result.unanswered = sorted(rebuilt.unanswered)
     result.seconds = round(execution.seconds, 2)
     result.flags = list(dict.fromkeys(result.flags))
     if result.flags:

@@ -224,12 +224,12 @@ class Rebuilt:
     Attributes:
         book: the notebook.
         flags: what was odd, in words.
-        answered: the ids of the answer cells that hold something else than the stub.
+        unanswered: the ids of the answer cells that hold the stub, or nothing.
     """
 
     book: NotebookNode
     flags: list[str] = field(default_factory=list)
-    answered: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
 
 
 def rebuild(template: Template, cells: Sequence[Found]) -> Rebuilt:
@@ -238,6 +238,9 @@ def rebuild(template: Template, cells: Sequence[Found]) -> Rebuilt:
     answers: dict[str, str] = {}
     extras: dict[int, list[Found]] = {}
     seen: set[str] = set()
+    twice: list[str] = []
+    edited: list[str] = []
+    repriced: list[str] = []
     by_text = by_cell_id = False
     anchor = -1  # the place in the assignment after which a cell of the student's own stands
     for cell in cells:
@@ -248,7 +251,7 @@ def rebuild(template: Template, cells: Sequence[Found]) -> Rebuilt:
             continue
         part, how = told
         if part.grade_id in seen:
-            flags.append(f"{part.grade_id} stands there more than once")
+            twice.append(part.grade_id)
             if part.role == "answer":
                 # as in the student's own run: the later cell is executed after the earlier one
                 extras.setdefault(part.place, []).append(cell)
@@ -261,21 +264,35 @@ def rebuild(template: Template, cells: Sequence[Found]) -> Rebuilt:
             answers[part.grade_id] = cell.source
             continue
         if _bare(cell.source) != _bare(part.shown):
-            flags.append(f"{part.grade_id} was edited; ours was run")
+            edited.append(part.grade_id)
             if part.role == "setup":
                 extras.setdefault(part.place, []).append(cell)  # it may hold imports that the answers need
         if how == "id" and part.role == "test" and cell.points is not None and cell.points != part.points:
-            flags.append(f"the points of {part.grade_id} were edited")
+            repriced.append(part.grade_id)
     if not seen:
         raise Unreadable("no cell of this notebook belongs to the assignment")
     if by_cell_id:
         flags.append("the notebook has lost nbgrader's marks; cells were told by their ids")
     if by_text:
         flags.append("cells were told by what they define, as they had no marks")
-    for part in template.parts:
-        if part.grade_id not in seen:
-            flags.append(f"{part.grade_id} was deleted" + ("" if part.role == "answer" else "; ours was run"))
+    gone = [part for part in template.parts if part.grade_id not in seen]
+    for ids, text in (
+        (twice, "more than once in the notebook: {}"),
+        (edited, "edited: {}; ours was run"),
+        (repriced, "points edited: {}; ours count"),
+        ([part.grade_id for part in gone if part.role != "answer"], "deleted: {}; ours was run"),
+        ([part.grade_id for part in gone if part.role == "answer"], "deleted: {}"),
+    ):
+        if ids:
+            flags.append(text.format(_some(ids)))
     return _assemble(template, answers, extras, flags)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The names, or the first of many and how many there are."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _assemble(
@@ -296,9 +313,9 @@ def _assemble(
     for place, cell in enumerate(template.book.cells):
         cell = nbformat.from_dict(json.loads(json.dumps(cell)))
         part = places.get(place)
-        if part is not None and part.grade_id in answers:
-            cell.source = answers[part.grade_id]
-            if _bare(cell.source) != _bare(part.shown):
-                rebuilt.answered.add(part.grade_id)
+        if part is not None and part.role == "answer":
+            cell.source = answers.get(part.grade_id, "")
+            if _bare(cell.source) in ("", _bare(part.shown)):
+                rebuilt.unanswered.add(part.grade_id)
         book.cells += [cell, *own(place)]
     return rebuilt

@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -56,7 +57,7 @@ def children() -> list[int]:
 
 def _end_all(leader: int) -> None:
     """End a child and everything that it has left behind; orphans become our children."""
-    for _ in range(1000):
+    for _ in range(10_000):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
         for pid in children():
@@ -70,6 +71,7 @@ def _end_all(leader: int) -> None:
                 break
         if not children():
             return
+        time.sleep(0.002)
 
 
 def _serve(control: socket.socket, job: dict[str, Any], results: int, ended: int) -> bool:
@@ -81,6 +83,7 @@ def _serve(control: socket.socket, job: dict[str, Any], results: int, ended: int
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
+            _prctl(_DEATH_SIGNAL, signal.SIGKILL)
             control.close()
             from vae_lib.grading.runner import run
 
@@ -136,7 +139,9 @@ def main(fd: int) -> None:
         message, fds, _, _ = socket.recv_fds(control, 65536, 1)
         if not message or not fds:
             return
-        job = json.loads(Path(json.loads(message)["job"]).read_text(encoding="utf-8"))
+        path = Path(json.loads(message)["job"])
+        job = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()  # the tests stand in it
         if not _serve(control, job, fds[0], ended):
             return
 
