@@ -106,6 +106,8 @@ def _gather(arguments: argparse.Namespace) -> None:
 
     found = collect(Course.open(arguments.course), arguments.name, arguments.source)
     print(f"{len(found.students)} students have handed in {arguments.name}")
+    for came, kept in found.renamed:
+        print(f"{came!r} is kept as {kept}")
     for line in found.unplaced:
         print(f"could not be placed: {line}")
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import nbformat
 
+from vae_lib.grading.collect import NOTE
 from vae_lib.grading.course import Course, Manifest, write_atomically
 from vae_lib.grading.execute import Broken, Execution, Limits, Worker, Wrapper
-from vae_lib.grading.normalize import Found, Rebuilt, Template, Unreadable, read_cells, rebuild
+from vae_lib.grading.normalize import LARGEST, Found, Rebuilt, Template, Unreadable, read_cells, rebuild
 
 __all__ = ["Result", "grade", "read_result"]
 
@@ -70,11 +71,16 @@ def fingerprint(folder: Path, source: Path, limits: Limits) -> str:
     digest = hashlib.sha256(f"{VERSION} {asdict(limits)}".encode())
     digest.update(source.read_bytes())
     for path in _files(folder):
+        if path.name == "timestamp.txt":
+            continue
         digest.update(str(path.relative_to(folder)).encode("utf-8", errors="surrogateescape") + b"\0")
         digest.update(str(path.stat().st_size).encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError:
+            digest.update(b"cannot be read")
     return digest.hexdigest()
 
 
@@ -123,8 +129,15 @@ def grade(
         with _Workers(limits, wrap) as workers, ThreadPoolExecutor(max_workers=threads) as pool:
 
             def one(student: str, key: str) -> Result:
-                result = _grade_one(course, manifest, template, student, workers)
-                result.fingerprint = key
+                try:
+                    result = _grade_one(course, manifest, template, student, workers)
+                    result.fingerprint = key
+                except Exception as error:
+                    if workers.stopped:
+                        raise
+                    # without a fingerprint: the next call tries it again
+                    flag = f"the grading failed: {type(error).__name__}: {error}"
+                    result = Result(student, name, "not graded", [flag])
                 text = json.dumps(asdict(result), indent=1, ensure_ascii=False)
                 write_atomically(course.result(student, name), text + "\n")
                 return result
@@ -150,10 +163,10 @@ class _Workers:
         self._limits, self._wrap = limits, wrap
         self._mine = threading.local()
         self._all: list[Worker] = []
-        self._stopped = False
+        self.stopped = False
 
     def mine(self) -> Worker:
-        if self._stopped:
+        if self.stopped:
             raise Broken("the grading was stopped")
         worker = getattr(self._mine, "worker", None)
         if worker is None:
@@ -162,7 +175,7 @@ class _Workers:
         return worker
 
     def stop(self) -> None:
-        self._stopped = True
+        self.stopped = True
 
     def __enter__(self) -> _Workers:
         return self
@@ -198,11 +211,21 @@ def choose_notebook(folder: Path, name: str, template: Template) -> tuple[list[F
     Raises:
         Unreadable: there is none that can be read.
     """
-    files = [path for path in _files(folder) if path.name != "timestamp.txt"]
-    books = [path for path in files if path.suffix.lower() in (".ipynb", ".json")]
+    files = [path for path in _files(folder) if path.name not in ("timestamp.txt", NOTE)]
+    note = folder / NOTE
+    lost = (
+        ["not collected: " + line for line in note.read_text(encoding="utf-8").splitlines()]
+        if note.is_file()
+        else []
+    )
+    books = [path for path in files if path.suffix.lower() in (".ipynb", ".json", ".txt")]
+    if not any(path.suffix.lower() == ".ipynb" for path in books):
+        books = [path for path in books if path.stat().st_size <= LARGEST and b"cells" in path.read_bytes()]
+    else:
+        books = [path for path in books if path.suffix.lower() == ".ipynb"]
     if not books:
         names = ", ".join(str(path.relative_to(folder)) for path in files[:5]) or "nothing"
-        raise Unreadable(f"no notebook was handed in, but {names}")
+        raise Unreadable("; ".join([f"no notebook was handed in, but {names}", *lost]))
     read: list[tuple[int, bool, Path, list[Found], list[str]]] = []
     refused: list[str] = []
     for path in books:
@@ -213,12 +236,12 @@ def choose_notebook(folder: Path, name: str, template: Template) -> tuple[list[F
             continue
         read.append((template.answered(cells), path.name == f"{name}.ipynb", path, cells, odd))
     if not read:
-        raise Unreadable("; ".join(refused))
+        raise Unreadable("; ".join([*refused, *lost]))
     best = max(read, key=lambda entry: (entry[0], entry[1], str(entry[2])))
     answered, right_name, path, cells, flags = best
     if answered < 0:
         raise Unreadable(f"no cell of {path.name} belongs to the assignment")
-    flags = [*flags, *refused]
+    flags = [*flags, *refused, *lost]
     if not right_name:
         flags.append(f"the notebook is called {path.name}")
     if len(books) > 1:

@@ -46,13 +46,17 @@ def read_cells(path: Path) -> tuple[list[Found], list[str]]:
         Unreadable: no cells can be got out of it.
     """
     odd: list[str] = []
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= LARGEST else b""
+    except OSError as error:
+        raise Unreadable(f"the file cannot be read: {error.strerror}") from None
     if size == 0:
         raise Unreadable("the file is empty")
     if size > LARGEST:
         raise Unreadable(f"the file has {size / 1e6:.0f} MB; at most {LARGEST / 1e6:.0f} are read")
     try:
-        raw = json.loads(_decode(path.read_bytes(), odd))
+        raw = json.loads(_decode(content, odd))
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise Unreadable(f"the file is not a notebook: {reason}") from None

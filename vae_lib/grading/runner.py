@@ -15,6 +15,7 @@ import ast
 import builtins
 import io
 import json
+import linecache
 import os
 import random
 import resource
@@ -23,9 +24,10 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
+from traitlets.config import Config
 
 from vae_lib.exercises import CheckResult, check
 from vae_lib.grading.confine import confine, readable
@@ -143,15 +146,29 @@ class _Shell(InteractiveShell):
     def ask_exit(self):
         raise SystemExit("the notebook asked to quit")
 
-    def init_history(self):
-        super().init_history()
-        self.history_manager.enabled = False
-
     def enable_gui(self, gui=None):
         pass
 
-    def _showtraceback(self, etype, evalue, stb):
-        _tell_error(str(etype.__name__), str(evalue), "\n".join(stb).split("\n"))
+    def showtraceback(self, exc_tuple=None, *_, **__):
+        # IPython's own takes seconds for an endless recursion
+        kind, error, trace = sys.exc_info() if exc_tuple is None else exc_tuple
+        _tell_error(kind.__name__, _words(error), [f"{kind.__name__}: {_words(error)}", *_own_frames(trace)])
+
+    def showsyntaxerror(self, filename=None, running_compiled_code=False):
+        kind, error, _ = sys.exc_info()
+        _tell_error(kind.__name__, _words(error), traceback.format_exception_only(kind, error))
+
+
+def _own_frames(trace: Any, most: int = 5) -> list[str]:
+    """The last lines of the student's own code in a traceback."""
+    found: deque[str] = deque(maxlen=most)
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "ipython-input" in code.co_filename:
+            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+            found.append(f"    line {trace.tb_lineno}, in {code.co_name}: {line}")
+        trace = trace.tb_next
+    return list(found)
 
 
 def _tell_error(name: str, value: str, lines: list[str]) -> None:
@@ -172,26 +189,47 @@ def _tell_error(name: str, value: str, lines: list[str]) -> None:
 
 
 class Guard:
-    """Remembers what the libraries' names stood for, and puts it back."""
+    """Remembers what the libraries' names stood for, and puts it back.
 
-    MODULES = ("builtins", "math", "operator", "numpy", "torch", "scipy", "vae_lib", "unittest", "statistics")
+    Of the public libraries it keeps the public names, of the checker everything: private names, the
+    attributes of its classes and the code of its functions.
+    """
+
+    MODULES = ("builtins", "math", "operator", "numpy", "torch", "scipy", "vae_lib", "statistics")
     FREE = ("torch.Storage",)  # torch.set_default_dtype changes it
+    PRIVATE = ("__import__", "__build_class__")
+    CHECKER = "vae_lib.exercises"
 
-    def __init__(self) -> None:
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
         self._kept: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._code: list[tuple[str, FunctionType, tuple[Any, ...]]] = []
+        classes: list[type] = [torch.Tensor, InteractiveShell, type(shell)]
         for name, module in list(sys.modules.items()):
             root = name.split(".")[0]
             private = any(part.startswith("_") for part in name.split("."))
-            if root in self.MODULES and not private and not name.startswith("vae_lib.grading"):
-                self._kept[name] = module, dict(self._names(module))
-        for owner in (torch.Tensor, CheckResult):
+            if root not in self.MODULES or private or name.startswith("vae_lib.grading"):
+                continue
+            whole = name.startswith(self.CHECKER)
+            self._kept[name] = module, dict(self._names(module, whole))
+            for value in list(vars(module).values()):
+                if isinstance(value, FunctionType) and value.__module__ == name:
+                    self._code.append((f"{name}.{value.__name__}", value, self._inside(value)))
+                elif whole and isinstance(value, type) and value.__module__ == name:
+                    classes.append(value)
+        for owner in classes:
             self._kept[f"{owner.__module__}.{owner.__qualname__}"] = owner, dict(vars(owner))
+        self._own = set(vars(shell))
+
+    @classmethod
+    def _names(cls, module: Any, whole: bool) -> Iterator[tuple[str, Any]]:
+        for name, value in list(vars(module).items()):
+            if not name.startswith("_") or name in cls.PRIVATE or (whole and not name.startswith("__")):
+                yield name, value
 
     @staticmethod
-    def _names(module: Any) -> Iterator[tuple[str, Any]]:
-        for name, value in vars(module).items():
-            if not name.startswith("_") or name in ("__import__", "__build_class__"):
-                yield name, value
+    def _inside(function: FunctionType) -> tuple[Any, ...]:
+        return function.__code__, function.__defaults__, function.__kwdefaults__
 
     def restore(self) -> list[str]:
         """Put everything back; returns what had been replaced."""
@@ -209,6 +247,14 @@ class Guard:
                 for name in [name for name in now if name not in kept and name != "__slotnames__"]:
                     changed.append(f"{label}.{name}")
                     delattr(owner, name)
+        for label, function, inside in self._code:
+            if function.__code__ is not inside[0] or self._inside(function) != inside:
+                changed.append(label)
+                function.__code__, function.__defaults__, function.__kwdefaults__ = inside
+        for name in set(vars(self._shell)) - self._own:
+            if callable(getattr(type(self._shell), name, None)):
+                changed.append(f"get_ipython().{name}")
+                delattr(self._shell, name)
         return changed
 
 
@@ -314,11 +360,12 @@ def run(job: Mapping[str, Any], results: int) -> None:
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
     _channel = channel = _Channel(results)
-    guard, tests = Guard(), Tests(channel)
+    settings = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
+    shell = _Shell.instance(user_ns={"__name__": "__main__"}, config=settings)
+    guard, tests = Guard(shell), Tests(channel)
     for cell in job["cells"]:
         if cell["role"] == "setup":
             tests.set_up(cell["source"])
-    shell = _Shell.instance(user_ns={"__name__": "__main__"})
     hooks = _hooks(shell)
     channel.tell(started=True)
     for place, cell in enumerate(job["cells"]):
@@ -358,11 +405,11 @@ def _run_cell(
     error: str | None = None
     try:
         if cell["role"] == "test":
-            replaced = guard.restore()
-            if replaced:
-                names = ", ".join(sorted(replaced)[:3])
-                channel.tell(flag=f"the notebook replaces {names}; the tests were run with the original")
+            _put_back(channel, guard)
             tests.run(cell["source"], cell["grade_id"], shell.user_ns)
+            replaced = _put_back(channel, guard)
+            if any(name.startswith(("vae_lib.exercises", "builtins")) for name in replaced):
+                raise AssertionError(f"the answer replaces {replaced[0]} while it is tested")
         else:
             outcome = shell.run_cell(cell["source"], store_history=True)
             if not outcome.success:
@@ -379,6 +426,13 @@ def _run_cell(
     channel.tell(end=True, error=None if error is None else error[:500], seconds=time.monotonic() - began)
 
 
+def _put_back(channel: _Channel, guard: Guard) -> list[str]:
+    replaced = sorted(guard.restore())
+    if replaced:
+        channel.tell(flag=f"the notebook replaces {', '.join(replaced[:3])}; the tests were run without that")
+    return replaced
+
+
 def _words(raised: BaseException) -> str:
     try:
         return str(raised)
@@ -388,7 +442,5 @@ def _words(raised: BaseException) -> str:
 
 def _traceback(raised: BaseException, cell: Mapping[str, Any]) -> list[str]:
     """Where in the student's code a test failed; nothing of the test's own text."""
-    frames = [f for f in traceback.extract_tb(raised.__traceback__) if "ipython-input" in f.filename]
-    lines = [f"{cell['grade_id']}: {type(raised).__name__}: {_words(raised)}"]
-    lines += [f"    in your cell, line {f.lineno}, in {f.name}: {f.line or ''}" for f in frames[-5:]]
-    return lines
+    head = f"{cell['grade_id']}: {type(raised).__name__}: {_words(raised)}"
+    return [head, *_own_frames(raised.__traceback__)]
