@@ -22,6 +22,19 @@ _TRUNCATE = 1 << 14
 _ENOUGH = 3  # the first version that also forbids to empty a file
 
 
+# not the whole of it: the grader may be root, and passwords lie there
+_ETC = (
+    "alternatives",
+    "fonts",
+    "hosts",
+    "ld.so.cache",
+    "localtime",
+    "mime.types",
+    "nsswitch.conf",
+    "ssl/certs",
+)
+
+
 class _Ruleset(ctypes.Structure):
     _fields_ = [("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
 
@@ -49,7 +62,8 @@ def readable() -> list[Path]:
     import vae_lib
 
     package = Path(vae_lib.__file__).resolve().parent
-    paths = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys/devices/system/cpu"]
+    paths = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/sys/devices/system/cpu"]
+    paths += [f"/etc/{name}" for name in _ETC]
     paths += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(package)]
     if "VAE_LIB_DATA" in os.environ:
         paths.append(os.environ["VAE_LIB_DATA"])

@@ -168,6 +168,14 @@ class Course:
             return []
         return sorted(path.name for path in self.submitted.iterdir() if (path / name).is_dir())
 
+    def roster(self) -> list[str]:
+        """Those who should hand in: the lines of COURSE/students.txt, if there is one."""
+        path = self.root / "students.txt"
+        if not path.is_file():
+            return []
+        lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+        return [line for line in lines if line]
+
     def write_manifest(self, manifest: Manifest) -> None:
         """Keep what an assignment consists of."""
         text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -79,15 +79,23 @@ class Execution:
             self.flags.append(text)
 
 
-class Wrapper(Protocol):
-    """Puts a command into a sandbox."""
-
-    def __call__(self, command: list[str], scratch: Path) -> list[str]:
-        """The command in its sandbox; it may write into scratch only."""
+# puts a command into a sandbox, in which it may write into one folder
+Wrapper = Callable[[list[str], Path], list[str]]
 
 
 class Broken(RuntimeError):
     """The server cannot be started or talked to."""
+
+
+_PREFIX = "vae-grading-"
+
+
+def _remove_what_is_left() -> None:
+    """The scratch folders of graders that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Worker:
@@ -101,7 +109,9 @@ class Worker:
     def __init__(self, limits: Limits | None = None, wrap: Wrapper | None = None):
         self.limits = limits or Limits()
         self._wrap = wrap
-        self._scratch = Path(tempfile.mkdtemp(prefix="vae-grading-"))
+        _remove_what_is_left()
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._aborted = False
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._told = b""
@@ -110,6 +120,12 @@ class Worker:
         """End the server and remove its scratch folder."""
         self._stop()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def abort(self) -> None:
+        """End whatever runs, from another thread; the run in progress raises `Broken`."""
+        self._aborted = True
+        if self._process is not None:
+            self._process.kill()
 
     def __enter__(self) -> Worker:
         return self
@@ -130,6 +146,8 @@ class Worker:
             self._process = None
 
     def _start(self) -> socket.socket:
+        if self._aborted:
+            raise Broken("the grading was stopped")
         ours, theirs = socket.socketpair()
         # OMP_NUM_THREADS: threads of a library would not survive the fork
         environment = {
@@ -244,6 +262,8 @@ class Worker:
                 fatal = watch.follow()
             if watch.server_lost:
                 self._stop()
+            if self._aborted:
+                raise Broken("the grading was stopped")
             return fatal
         finally:
             shutil.rmtree(folder, ignore_errors=True)

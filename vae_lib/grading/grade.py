@@ -176,6 +176,8 @@ class _Workers:
 
     def stop(self) -> None:
         self.stopped = True
+        for worker in self._all:
+            worker.abort()
 
     def __enter__(self) -> _Workers:
         return self

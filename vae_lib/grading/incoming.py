@@ -58,6 +58,10 @@ def _refuse(reason: str) -> IO[bytes]:
     raise ValueError(reason)
 
 
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
 def _junk(parts: tuple[str, ...]) -> bool:
     """What systems leave behind, and nobody handed in."""
     folders = {"__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__", ".vscode", ".idea"}
@@ -94,7 +98,9 @@ def of_zip(path: Path, refused: list[str]) -> Iterator[list[Incoming]]:
                     reason = "it is a link"
                 elif member.flag_bits & 1:
                     reason = "it is locked by a password"
-                opens = partial(_refuse, reason) if reason else partial(archive.open, member)
+                opens: Callable[[], IO[bytes]] = partial(archive.open, member)
+                if reason:
+                    opens = partial(_refuse, reason)
                 files.append(Incoming(parts, opens, _member_time(member)))
         yield files
 
@@ -122,7 +128,7 @@ def of_folder(folder: Path, refused: list[str]) -> list[Incoming]:
             elif not _junk(parts):
                 plain = stat.S_ISREG(kind.st_mode)
                 reason = "it is a link" if stat.S_ISLNK(kind.st_mode) else "it is no file"
-                opens = partial(path.open, "rb") if plain else partial(_refuse, reason)
+                opens = partial(_open, path) if plain else partial(_refuse, reason)
                 time = datetime.datetime.fromtimestamp(kind.st_mtime, datetime.UTC)
                 found.append(Incoming(parts, opens, time))
         if not files and not folders and here != folder:

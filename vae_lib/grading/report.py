@@ -7,21 +7,43 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vae_lib.exercises.catalogue import find
 from vae_lib.grading.course import Course, Manifest, write_atomically
 from vae_lib.grading.grade import Result, read_result
+from vae_lib.grading.gradebook import manual_scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["mistakes", "write_report"]
 
 
+MOST_BARS = 15
+
+
 def results_of(course: Course, name: str) -> list[Result]:
-    """A result for everybody who has handed in; those without one are not graded."""
+    """A result for everybody: marks by hand counted in; those who handed in nothing, if there is a list.
+
+    The list is COURSE/students.txt, one name a line.
+    """
+    by_hand = manual_scores(course, name)
     found = []
     for student in course.students(name):
         result = read_result(course, student, name)
-        found.append(result or Result(student, name, "not graded", ["was not graded yet"]))
-    return found
+        if result is None:
+            result = Result(student, name, "not graded", ["was not graded yet"])
+        marked = by_hand.get(student, {})
+        if marked:
+            result.scores = {**result.scores, **marked}
+            # a person has looked
+            result.status = "graded"
+            result.flags = [*result.flags, f"marked by hand: {len(marked)} cells"]
+        found.append(result)
+    missing = sorted(set(course.roster()) - {result.student for result in found})
+    found += [Result(student, name, "not graded", ["nothing was handed in"]) for student in missing]
+    return sorted(found, key=lambda result: result.student)
 
 
 def _number(value: float) -> str:
@@ -97,6 +119,40 @@ def statistics_csv(manifest: Manifest, results: Sequence[Result]) -> str:
     return out.getvalue()
 
 
+def mistakes_figure(manifest: Manifest, found: Sequence[tuple[str, str, int]], students: int) -> Figure:
+    """The commonest named mistakes of the class, as bars."""
+    from vae_lib import figures
+
+    named = [entry for entry in found if not entry[1].startswith("(")]
+    shown = sorted(named, key=lambda entry: (-entry[2], entry[0], entry[1]))[:MOST_BARS]
+    fig, ax = figures.new(height=0.9 + 0.27 * max(len(shown), 1))
+    colour = figures.ROLES["generative"].colour
+    for place, (*_, count) in enumerate(shown):
+        ax.barh(-place, count, height=0.6, color=colour, alpha=0.85, linewidth=0)
+        ax.text(count, -place, f" {count}", va="center")
+    ax.set_yticks([-place for place in range(len(shown))], [f"{number} {name}" for number, name, _ in shown])
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlim(0, max([count for *_, count in shown], default=1) * 1.12)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    figures.axis_labels(ax, x=f"students (of {students})")
+    worst = f"; the commonest is {shown[0][1]} in {shown[0][0]}, {shown[0][2]} times" if shown else ""
+    figures.describe(fig, f"The commonest mistakes in {manifest.name}, as the checks name them{worst}.")
+    return fig
+
+
+def _save(fig: Figure, folder: Path) -> list[Path]:
+    import matplotlib.pyplot as plt
+
+    from vae_lib.figures.style import house_style
+
+    paths = [folder / "mistakes.svg", folder / "mistakes.png"]
+    with house_style():
+        fig.savefig(paths[0], bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        fig.savefig(paths[1], bbox_inches="tight", dpi=150, facecolor="white", metadata={"Software": None})
+    plt.close(fig)
+    return paths
+
+
 def write_report(course: Course, name: str, folder: Path) -> list[Path]:
     """Write the report into a folder; returns what was written."""
     manifest = course.manifest(name)
@@ -109,4 +165,5 @@ def write_report(course: Course, name: str, folder: Path) -> list[Path]:
     }
     for file, text in texts.items():
         write_atomically(folder / file, text)
-    return [folder / file for file in texts]
+    pictures = _save(mistakes_figure(manifest, found, len(results)), folder)
+    return [*(folder / file for file in texts), *pictures]

@@ -125,7 +125,7 @@ class _Hook(DisplayHook):
         pass
 
     def write_format_data(self, format_dict, md_dict=None):
-        count = self.shell.execution_count
+        count = _Shell.instance().execution_count
         _channel.display("execute_result", _plain(format_dict), md_dict, execution_count=count)
 
 
@@ -151,12 +151,18 @@ class _Shell(InteractiveShell):
 
     def showtraceback(self, exc_tuple=None, *_, **__):
         # IPython's own takes seconds for an endless recursion
-        kind, error, trace = sys.exc_info() if exc_tuple is None else exc_tuple
-        _tell_error(kind.__name__, _words(error), [f"{kind.__name__}: {_words(error)}", *_own_frames(trace)])
+        error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
+        assert error is not None
+        name = type(error).__name__
+        _tell_error(name, _words(error), [f"{name}: {_words(error)}", *_own_frames(error.__traceback__)])
+
+    def _format_exception_for_storage(self, exception, *_, **__):
+        return {"ename": type(exception).__name__, "evalue": _words(exception), "traceback": []}
 
     def showsyntaxerror(self, filename=None, running_compiled_code=False):
-        kind, error, _ = sys.exc_info()
-        _tell_error(kind.__name__, _words(error), traceback.format_exception_only(kind, error))
+        error = sys.exc_info()[1]
+        assert error is not None
+        _tell_error(type(error).__name__, _words(error), traceback.format_exception_only(error))
 
 
 def _own_frames(trace: Any, most: int = 5) -> list[str]:
@@ -399,7 +405,7 @@ def _run_cell(
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     stdout, stderr = _Stream(channel, "stdout"), _Stream(channel, "stderr")
-    sys.stdout, sys.stderr = stdout, stderr  # type: ignore[assignment]
+    sys.stdout, sys.stderr = stdout, stderr
     began = time.monotonic()
     channel.begin(place)
     error: str | None = None
@@ -420,7 +426,7 @@ def _run_cell(
         if cell["role"] == "test":
             _tell_error(type(raised).__name__, _words(raised), _traceback(raised, cell))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # between cells nothing is interrupted
-    sys.stdout, sys.stderr = stdout, stderr  # type: ignore[assignment]
+    sys.stdout, sys.stderr = stdout, stderr
     stdout.flush()
     stderr.flush()
     channel.tell(end=True, error=None if error is None else error[:500], seconds=time.monotonic() - began)

@@ -95,14 +95,14 @@ def _serve(control: socket.socket, job: dict[str, Any], results: int, ended: int
     status = None
     present = True
     while status is None:
-        ready, _, _ = select.select([control, ended], [], [])
+        ready, _, _ = select.select([control.fileno(), ended], [], [])
         if ended in ready:
             os.read(ended, 4096)
             pid, told = os.waitpid(child, os.WNOHANG)
             if pid:
                 status = os.waitstatus_to_exitcode(told)
                 continue
-        if control in ready:
+        if control.fileno() in ready:
             word = control.recv(1)
             if word == b"i":
                 os.kill(child, signal.SIGINT)
