@@ -35,7 +35,7 @@ example:
 """
 
 
-def _points(word: str) -> tuple[str, float]:
+def _points(word: str) -> tuple[str, float | int]:
     number, _, points = word.partition("=")
     try:
         value = float(points)
@@ -53,7 +53,7 @@ def _part(word: str) -> tuple[int, int]:
     return int(first), int(count)
 
 
-def _above_zero(word: str) -> float:
+def _above_zero(word: str) -> float | int:
     try:
         value = float(word)
     except ValueError:

@@ -42,7 +42,7 @@ def make(
     *,
     name: str | None = None,
     variant: int = 0,
-    points: Mapping[str, float] | None = None,
+    points: Mapping[str, float | int] | None = None,
     due: str = "",
 ) -> Manifest:
     """Make one assignment of a chapter or of single exercises, and enter it in nbgrader's gradebook.
@@ -143,20 +143,20 @@ def _join(books: Sequence[NotebookNode]) -> NotebookNode:
     return joined
 
 
-def _scale(exercises: Mapping[str, Any], points: Mapping[str, float]) -> dict[str, float]:
+def _scale(exercises: Mapping[str, Any], points: Mapping[str, float | int]) -> dict[str, float | int]:
     for number in points:
         if number not in exercises:
             raise ValueError(f"--points names {number}, which is not in this assignment")
     return {e.id: points.get(e.id, e.points) / e.points for e in exercises.values()}
 
 
-def _count(points: float) -> str:
+def _count(points: float | int) -> str:
     return f"{points:g} point" if points == 1 else f"{points:g} points"
 
 
-def _rescale(book: NotebookNode, scale: Mapping[str, float]) -> None:
+def _rescale(book: NotebookNode, scale: Mapping[str, float | int]) -> None:
     """Change the points of the graded cells, and where they are told."""
-    totals: dict[str, float] = {}
+    totals: dict[str, float | int] = {}
     for cell in book.cells:
         nbgrader = cell.metadata.get("nbgrader")
         if nbgrader is None or not nbgrader["grade"]:

@@ -54,7 +54,7 @@ class Cell:
     grade_id: str
     exercise: str
     about: str
-    points: float
+    points: float | int
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Manifest:
     due: str = ""
 
     @property
-    def max_score(self) -> float:
+    def max_score(self) -> float | int:
         """The points of all cells."""
         return sum(cell.points for cell in self.cells)
 
-    def points_of(self, exercise: str) -> float:
+    def points_of(self, exercise: str) -> float | int:
         """The points of one exercise."""
         return sum(cell.points for cell in self.cells if cell.exercise == exercise)
 

@@ -44,9 +44,9 @@ class Limits:
         deaths: how often the process may die before the rest is given up.
     """
 
-    timeout: float = 30.0
-    total: float = 300.0
-    grace: float = 2.0
+    timeout: float | int = 30.0
+    total: float | int = 300.0
+    grace: float | int = 2.0
     memory_bytes: int = 2_000_000_000
     output_bytes: int = 20_000_000
     file_bytes: int = 100_000_000
@@ -71,7 +71,7 @@ class Execution:
     errors: dict[int, str | None] = field(default_factory=dict)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float | int = 0.0
 
     def flag(self, text: str) -> None:
         """Note something, once."""
@@ -233,13 +233,14 @@ class Worker:
         skip: set[int],
         files: Path | None,
         execution: Execution,
-        began: float,
+        began: float | int,
     ) -> int | None:
         """One process; the number of the cell that was fatal, -1 if none had begun, None if all is done."""
         control = self._control or self._start()
         folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix="run-"))
         try:
-            _copy_small_files(files, folder)
+            (folder / "work").mkdir()
+            _copy_small_files(files, folder / "work")
             job = {
                 "cells": list(cells),
                 "skip": sorted(skip),
@@ -282,7 +283,7 @@ class _Watch:
         results: socket.socket,
         cells: Sequence[Mapping[str, Any]],
         execution: Execution,
-        began: float,
+        began: float | int,
     ):
         self._worker, self._limits = worker, worker.limits
         self._control, self._results = control, results
@@ -358,7 +359,7 @@ class _Watch:
         except OSError:
             self.server_lost = True
 
-    def _watch_the_clock(self, now: float) -> None:
+    def _watch_the_clock(self, now: float | int) -> None:
         if self._done or self._killed:
             return
         if now - self._began > self._limits.total:
@@ -428,8 +429,12 @@ class _Watch:
                 raise ValueError("no cell runs that could end")
             if error is None and self._is_test() and time.monotonic() - self._start < FASTEST_TEST:
                 execution.flag(f"too fast to be true{self._label()}")
-            if error is not None and any(word in error for word in _MEMORY):
-                execution.flag(f"more memory than {self._limits.memory_bytes / 1e9:g} GB{self._label()}")
+            if error is not None:
+                limits = self._limits
+                if any(word in error for word in _MEMORY):
+                    execution.flag(f"more memory than {limits.memory_bytes / 1e9:g} GB{self._label()}")
+                if "File too large" in error:
+                    execution.flag(f"a file of more than {limits.file_bytes / 1e6:g} MB{self._label()}")
             if self._interrupted and error is not None:
                 error = f"stopped after {self._limits.timeout:g} s"
                 execution.flag(f"{error}{self._label()}")

@@ -16,6 +16,7 @@ from vae_lib.grading.report import points_in, results_of
 __all__ = ["page", "write_feedback"]
 
 SHORTEST = 20  # characters of a line that tells something
+MARKER = "instructors" + "_only"  # begins every secret region; written apart, so that it is not taken for one
 LEFT_OUT = "(left out: it shows a hidden test)"
 
 _STYLE = """
@@ -88,7 +89,7 @@ def clean(value: Any, hidden: frozenset[str]) -> Any:
     """The value, with the texts left out that show a hidden line: code of a student can print them."""
     if isinstance(value, str):
         squeezed = _squeeze(value)
-        return LEFT_OUT if any(line in squeezed for line in hidden) else value
+        return LEFT_OUT if any(line in squeezed for line in hidden) or MARKER in squeezed else value
     if isinstance(value, list):
         cleaned = [clean(item, hidden) for item in value]
         # a line can also be cut into several

@@ -44,15 +44,15 @@ class Result:
     assignment: str
     status: str
     flags: list[str] = field(default_factory=list)
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float | int] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
     fingerprint: str = ""
-    seconds: float = 0.0
+    seconds: float | int = 0.0
 
     @property
-    def score(self) -> float | None:
+    def score(self) -> float | int | None:
         """The sum of the points, or None where there is none."""
         return None if self.status == "not graded" else sum(self.scores.values())
 

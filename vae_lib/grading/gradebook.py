@@ -44,9 +44,9 @@ def _timestamp(course: Course, result: Result) -> datetime.datetime | None:
         return None
 
 
-def manual_scores(course: Course, name: str) -> dict[str, dict[str, float]]:
+def manual_scores(course: Course, name: str) -> dict[str, dict[str, float | int]]:
     """What was entered by hand in formgrader: student -> graded cell -> points, extra credit included."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | int]] = {}
     if not course.database.is_file():
         return found
     with nbgrader_api(course) as api, api.gradebook as gradebook:

@@ -131,7 +131,7 @@ class Part:
     grade_id: str
     role: str
     shown: str
-    points: float | None
+    points: float | int | None
     defines: tuple[str, ...]
 
 
@@ -164,6 +164,7 @@ class Template:
             )
         self.by_id = {part.grade_id: part for part in self.parts}
         self.by_name = {name: part for part in self.parts for name in part.defines}
+        self.setups = {_bare(part.shown): part for part in self.parts if part.role == "setup"}
         self.by_first_line = {
             part.shown.split("\n", 1)[0].strip(): part for part in self.parts if part.role == "test"
         }
@@ -178,6 +179,8 @@ class Template:
         first = cell.source.strip().split("\n", 1)[0].strip()
         if first in self.by_first_line:
             return self.by_first_line[first], "text"
+        if _bare(cell.source) in self.setups:
+            return self.setups[_bare(cell.source)], "text"
         for name in _defined(cell.source):
             if name in self.by_name:
                 return self.by_name[name], "text"

@@ -46,7 +46,7 @@ def results_of(course: Course, name: str) -> list[Result]:
     return sorted(found, key=lambda result: result.student)
 
 
-def _number(value: float) -> str:
+def _number(value: float | int) -> str:
     return f"{round(value, 4):g}"
 
 
@@ -70,7 +70,7 @@ def _harmless(field: str) -> str:
     return "'" + field if field.startswith(("=", "+", "-", "@", "\t", "\r")) else field
 
 
-def points_in(manifest: Manifest, result: Result, exercise: str) -> float:
+def points_in(manifest: Manifest, result: Result, exercise: str) -> float | int:
     """The points of a result in one exercise."""
     return sum(result.scores.get(cell.grade_id, 0.0) for cell in manifest.cells if cell.exercise == exercise)
 

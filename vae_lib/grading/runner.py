@@ -22,6 +22,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -147,6 +148,21 @@ class _Shell(InteractiveShell):
 
     def ask_exit(self):
         raise SystemExit("the notebook asked to quit")
+
+    def system(self, cmd):
+        # IPython's own wants a terminal
+        done = subprocess.run(
+            self.var_expand(cmd, depth=1),
+            shell=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        print(done.stdout, end="")
+        self.user_ns["_exit_code"] = done.returncode
 
     def enable_gui(self, gui=None):
         pass
@@ -367,11 +383,13 @@ def _quiet_descriptors() -> None:
 def run(job: Mapping[str, Any], results: int) -> None:
     """Run the cells of a job and tell the outcome; returns when all are done."""
     global _channel
-    os.chdir(job["folder"])
+    work, home = f"{job['folder']}/work", f"{job['folder']}/home"
+    os.mkdir(home)
+    os.chdir(work)
     for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR"):
-        os.environ[name] = job["folder"]
-    tempfile.tempdir = job["folder"]
-    sys.path.append(job["folder"])  # last, so that no file of the student's stands before a library
+        os.environ[name] = home
+    tempfile.tempdir = home
+    sys.path.append(work)  # last, so that no file of the student's stands before a library
     _quiet_descriptors()
     _limit(job)
     if job["confine"]:
