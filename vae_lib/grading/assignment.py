@@ -18,7 +18,6 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-import vae_lib
 from vae_lib.grading.course import CONFIG, Cell, Course, Manifest, write_atomically
 
 __all__ = ["make"]
@@ -26,7 +25,7 @@ __all__ = ["make"]
 
 def _builder() -> ModuleType:
     """tools/exercises.py of this checkout, which reads the exercises' sources."""
-    tools = Path(vae_lib.__file__).resolve().parents[1] / "tools"
+    tools = Path(__file__).resolve().parents[2] / "tools"
     if not (tools / "exercises.py").is_file():
         raise ValueError(
             f"there is no {tools / 'exercises.py'}: assignments are made in an instructor's copy"

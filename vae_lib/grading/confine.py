@@ -59,9 +59,7 @@ def _version() -> int:
 
 def readable() -> list[Path]:
     """What every submission may read: the system, Python with its packages, and vae_lib."""
-    import vae_lib
-
-    package = Path(vae_lib.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     paths = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/sys/devices/system/cpu"]
     paths += [f"/etc/{name}" for name in _ETC]
     paths += [sys.prefix, sys.base_prefix, sys.exec_prefix, str(package)]

@@ -69,7 +69,7 @@ class _Channel:
 
     def begin(self, cell: int) -> None:
         self.cell, self._characters, self._lines = cell, 0, 0
-        self.tell(begin=True)
+        self.tell(begin=True, used=time.process_time())
 
     def text(self, name: str, text: str) -> None:
         if self._characters >= LARGEST_OUTPUT or self._lines >= MOST_LINES:
