@@ -2,7 +2,7 @@
 
     python tools/class_test.py                          300 students, three kills
     python tools/class_test.py --students 30 --kills 1  a smaller class, a part of each kind
-    python tools/class_test.py --kinds "os._exit,3 GB" --students 4    these hostile kinds only
+    python tools/class_test.py --kinds "os._exit; 3 GB" --students 4    these hostile kinds only
 
 The class hands in perfect, partial and catalogued wrong answers, and everything hostile that
 `tests/grading/hostile.py` lists. What each must get is known beforehand, from the exercises' sources. The
@@ -298,10 +298,15 @@ class Test:
         return ["grade", course, self.name, "--jobs", options.jobs, "--timeout", options.timeout, *more]
 
     def hand_in(self) -> None:
+        import hostile
+
         self.grader.must("assignment", self.name, "--to", self.course)
         release = (self.course / "release" / self.name / f"{self.name}.ipynb").read_text(encoding="utf-8")
         sheet = self.classroom.Sheet(self.name, release)
-        kinds = [kind for kind in self.options.kinds.split(",") if kind]
+        kinds = [kind.strip() for kind in self.options.kinds.split(";") if kind.strip()]
+        if self.options.part:
+            part, parts = map(int, self.options.part.split("/"))
+            kinds = [kind for place, kind in enumerate(hostile.KINDS) if place % parts == part - 1]
         self.students = self.classroom.enrol(
             sheet, self.options.students, self.options.seed, kinds=kinds, confined=self.options.sandbox
         )
@@ -390,7 +395,7 @@ class Test:
         self.say(f"{rightly} of {sum(planted.values())} planted mistakes named")
 
     def kill(self) -> None:
-        kills = []
+        kills, ready = [], {}
         for turn in range(self.options.kills):
             moment, hit = self.grader.killed(
                 self.chance,
@@ -398,21 +403,32 @@ class Test:
                 turn % 2 == 1,
                 *self.words(self.again),
             )
-            kills.append(round(moment, 1))
-            self.say(f"killed after {moment:.1f} s" if hit else f"was ready after {moment:.1f} s")
+            results = self.again / "results" / self.name
+            ready |= {path: path.stat().st_mtime_ns for path in results.glob("*.json") if path not in ready}
+            kills.append([round(moment, 1), len(ready)])
+            what = "killed" if hit else "was ready"
+            self.say(f"{what} after {moment:.1f} s, {len(ready)} of {len(self.students)} graded")
         if kills:
             done = self.grader.run(*self.words(self.again))
             if done.code:
                 self.fault(f"the resumed grade ended with {done.code}: {done.output[-1500:]}")
             if left := alive(self.grader.mark, 10):
                 self.fault(f"after the kills {len(left)} processes are left: {sweep(self.grader.mark)}")
+            twice = [path.stem for path, stamp in ready.items() if path.stat().st_mtime_ns != stamp]
+            for who in twice:
+                self.fault(f"{who} was graded before the kill, and again after it")
             self.grader.must("report", self.again, self.name, "--to", self.home / "report again")
             same = {
                 file: (self.home / "report" / file).read_bytes()
                 == (self.home / "report again" / file).read_bytes()
                 for file in ("grades.csv", "mistakes.csv")
             }
-            self.figures |= {"kills_at": kills, "last_part_seconds": round(done.seconds, 1), "same": same}
+            self.figures |= {
+                "kills_at_s_and_graded": kills,
+                "graded_twice": len(twice),
+                "last_part_seconds": round(done.seconds, 1),
+                "same": same,
+            }
             for file, equal in same.items():
                 if not equal:
                     self.fault(f"after the kills {file} differs: {self.differences(file)}")
@@ -492,7 +508,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many are graded at a time (default: 2)")
     parser.add_argument("--timeout", type=int, default=15, help="seconds for a cell (default: 15)")
     parser.add_argument("--sandbox", action="store_true", help="grade in the sandbox")
-    parser.add_argument("--kinds", default="", help="only these hostile kinds, separated by commas")
+    parser.add_argument("--kinds", default="", help="only these hostile kinds, separated by semicolons")
+    parser.add_argument("--part", default="", metavar="1/4", help="only this part of the hostile kinds")
     parser.add_argument(
         "--seed", type=int, default=0, help="who is in the class, and the moments of the kills"
     )
