@@ -239,6 +239,9 @@ def _(sheet: Sheet) -> Made:
 # Cheats. No answer is right; the code stands in the first answer cell. Nothing may be earned silently.
 
 
+TOLD = ("input-transformer hook", "monkey-patched np.allclose")  # the issue wants a flag for these
+
+
 def cheat(code: str, name: str, answers: str = "none") -> None:
     """`answers`: "none", the stubs are left; "wrong", catalogued wrong answers; else the body of each."""
 
@@ -256,7 +259,7 @@ def cheat(code: str, name: str, answers: str = "none") -> None:
                 given[number] = "\n\n".join(f"def {f}(*a, **k):\n    {answers}" for f in functions)
                 honest[number] = 0
         given[sheet.first] = f"{code}\n\n\n{given[sheet.first]}"
-        wanted = sheet.wants({n: {0, p} for n, p in honest.items()}, flagged=True)
+        wanted = sheet.wants({n: {0, p} for n, p in honest.items()}, flagged=True if name in TOLD else None)
         return {sheet.file: packed(sheet.book(given))}, wanted
 
 
@@ -712,7 +715,7 @@ def _(sheet, book):
 def _(sheet, book):
     book["nbformat"] = 5
     return sheet.wants(
-        {n: {0, p} for n, p in sheet.points.items()}, flagged=True, unscored=True, deserved=sheet.total
+        {n: {0, p} for n, p in sheet.points.items()}, flagged=None, unscored=True, deserved=sheet.total
     )
 
 
@@ -949,7 +952,7 @@ def _(sheet):
     return {f"Müller's final – {sheet.file}": _right(sheet)}
 
 
-@right_file("in a folder of its own", True)
+@right_file("in a folder of its own")
 def _(sheet):
     return {f"homework/week 2/{sheet.file}": _right(sheet)}
 
