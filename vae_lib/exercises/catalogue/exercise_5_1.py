@@ -29,6 +29,7 @@ MISTAKES = {
     "half-as-variance": "σ is used as a variance: it is a standard deviation",
     "misplaced-square": "the bracket squares f alone: it is (x − f)²",
     "mean-over-pixels": "the pixels are averaged: the log-density of an image is a sum over its pixels",
+    "normaliser-sign": "the sign of the normaliser is turned: it is −½ ln 2πσ² for each pixel",
     "negated": "the sign is turned: that is the loss",
     "per-pixel": "the pixels are not added up: return one value per example",
     "batch-summed": "the batch is added up: keep one value per example",
@@ -58,6 +59,8 @@ def _mistaken(x: Tensor, f: Tensor, sigma: float) -> Iterator[tuple[str, Values]
         ("square-only", -squares),
         ("square-only", -squares / 2),
         ("one-normaliser", right + (pixels - 1) * one),
+        ("one-normaliser", right + (pixels - 1) * math.log(sigma)),
+        ("normaliser-sign", right + 2 * pixels * one),
         ("no-normaliser", -exponent),
         ("no-normaliser", -2 * exponent),
         ("no-two-pi", right + pixels * 0.5 * math.log(2 * math.pi)),
@@ -68,6 +71,7 @@ def _mistaken(x: Tensor, f: Tensor, sigma: float) -> Iterator[tuple[str, Values]
         ("misplaced-square", -pixels * one - (x - f.square()).sum(-1) / (2 * sigma**2)),
         ("misplaced-square", -pixels * one - (x - f.square()).square().sum(-1) / (2 * sigma**2)),
         ("mean-over-pixels", right / pixels),
+        ("mean-over-pixels", right.mean() / pixels),
         ("mean-over-pixels", -pixels * one - exponent / pixels),
         ("negated", -right),
         ("per-pixel", -one - (x - f).square() / (2 * sigma**2)),
@@ -78,7 +82,7 @@ def _mistaken(x: Tensor, f: Tensor, sigma: float) -> Iterator[tuple[str, Values]
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    for batch, pixels in ((1, 1), (3, 2), (4, 3), (2, 50)):
+    for batch, pixels in ((3, 3), (4, 5), (1, 1), (2, 50)):
         inputs: dict[str, Any] = {
             "x": tensor(rng.uniform(0.0, 1.0, size=(batch, pixels))),
             "f": tensor(rng.uniform(0.0, 1.0, size=(batch, pixels))),

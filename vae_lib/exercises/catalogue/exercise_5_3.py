@@ -61,11 +61,12 @@ def _mistaken(x: Tensor, logits: Tensor, right: Tensor) -> Iterator[tuple[str, V
         ("colours-turned", (-x * logits - torch.nn.functional.softplus(-logits)).sum(-1)),
         ("negated", -right),
         ("mean-over-pixels", right / x.shape[-1]),
+        ("mean-over-pixels", right.mean() / x.shape[-1]),
         ("per-pixel", x * logits - torch.nn.functional.softplus(logits)),
         ("batch-averaged", right.mean()),
     ):
         yield name, {"value": value}
-    for least in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12):
+    for least in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12, torch.finfo(x.dtype).eps):
         yield "clipped", {"value": log_p(lam.clamp(least, 1 - least))}
         soft = x * (lam + least).log() + (1 - x) * (1 - lam + least).log()
         yield "clipped", {"value": soft.sum(-1)}

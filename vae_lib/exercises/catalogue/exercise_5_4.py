@@ -71,12 +71,14 @@ def _mistaken(x: Tensor, lam: Tensor) -> Iterator[tuple[str, Values | Callable[[
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    for kind in ("one half", "", ""):
+    for kind in ("one half", "near one half", "", ""):
         batch, pixels = (3, 2) if kind else (int(rng.integers(2, 5)), int(rng.integers(2, 5)))
         lam = rng.uniform(0.03, 0.42, size=(batch, pixels))
         lam[:, ::2] = 1 - lam[:, ::2]
-        if kind:
+        if kind == "one half":
             lam[0] = 0.5
+        if kind == "near one half":
+            lam = 0.5 + rng.choice([-1.0, 1.0], size=lam.shape) * rng.uniform(0.01, 0.06, size=lam.shape)
         inputs = {"x": tensor(rng.uniform(0.05, 0.95, size=(batch, pixels))), "lam": tensor(lam)}
         a, b = inputs["x"].numpy(), lam
         entropy = a * np.log(b) + (1 - a) * np.log1p(-b)
@@ -84,7 +86,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
             inputs,
             {"value": (tensor(entropy) - _log_mass(inputs["lam"])).sum(-1)},
             lambda inputs=inputs: _mistaken(**inputs),
-            about="also λ = ½" if kind else "λ away from ½",
+            about={"one half": "also λ = ½", "near one half": "λ near ½"}.get(kind, "λ away from ½"),
         )
 
 

@@ -22,6 +22,12 @@ MISTAKES = {
     "per-example-variance": "each example has a variance of its own: wanted one number for all",
     "sum-over-pixels": "the squares are added up over the pixels: average over pixels and examples",
     "half-variance": "the variance is halved",
+    "mean-subtracted": (
+        "that is the variance of the errors around their mean, or divided by one less: wanted their mean "
+        "square"
+    ),
+    "negated": "the sign is turned: the loss is minus the ELBO",
+    "batch-summed": "the reconstruction is added up over the batch: wanted the mean over the batch",
     "no-log": "the squared error is not inside a logarithm: that is a loss with a fixed variance",
     "no-pixels": "D is missing in the loss: each of the D pixels brings ½ ln 2πeσ̂²",
     "no-half": "the ½ of D/2 is missing",
@@ -83,6 +89,8 @@ def _mistaken(x: Tensor, xhat: Tensor, kl: Tensor) -> Iterator[tuple[str, Values
     yield "sum-over-pixels", {"variance": errors.sum(-1).mean()}
     yield "sum-over-pixels", {"variance": errors.sum()}
     yield "half-variance", {"variance": best / 2}
+    for correction in (0, 1):
+        yield "mean-subtracted", {"variance": (x - xhat).var(correction=correction)}
     kept = {"variance": right["variance"]}
     zero = torch.tensor(0.0, dtype=torch.float64)
     for name, value in (
@@ -95,6 +103,9 @@ def _mistaken(x: Tensor, xhat: Tensor, kl: Tensor) -> Iterator[tuple[str, Values
         ("no-constant", fit - constant + rate),
         ("no-constant", fit - pixels / 2 + rate),
         ("no-constant", fit - constant + pixels / 2 + rate),
+        ("negated", -fit - rate),
+        ("batch-summed", batch * fit + rate),
+        ("batch-summed", batch * (fit + rate)),
         ("no-kl", fit),
         ("kl-summed", fit + batch * rate),
         ("kl-subtracted", fit - rate),

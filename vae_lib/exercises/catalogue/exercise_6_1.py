@@ -58,7 +58,7 @@ def _mistaken(
     std = np.sqrt(np.exp(log_var))
     z = _quantiles(mean, log_var, noise)
     yield "own-noise", lambda got: got["z"] != got["z again"]
-    for sign in (1.0, -1.0):
+    for sign in (+1.0, -1.0):
         moved = mean + sign * (z - mean)
         yield "no-gradient", _named(moved, 0.0 * z, 0.0)
         yield "mean-gradient-only", _named(moved, 0.0 * z)

@@ -27,6 +27,7 @@ MISTAKES = {
     "baseline": "a baseline is subtracted: right on average, and quieter, but not asked for here",
     "slope-at-noise": "the slope is taken at the noise: it belongs at z = mean + noise",
     "no-two": "the slope of z² is 2z: the 2 is missing",
+    "path-times-noise": "the slope is multiplied by the noise: that is how σ moves z, the mean moves it by 1",
     "slope-summed": "the slopes are summed over the coordinates: each coordinate of the mean has its own",
     "averaged": "the draws are averaged: keep one estimate per draw",
 }
@@ -79,6 +80,7 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
     for name, wrong in (
         ("slope-at-noise", 2.0 * noise),
         ("no-two", z),
+        ("path-times-noise", path * noise),
         ("slope-summed", path.sum(-1)),
         ("slope-summed", path.sum(-1, keepdims=True) + 0.0 * z),
         ("averaged", path.mean(0)),

@@ -78,6 +78,7 @@ def _mistaken(inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Values | 
         ("no-mask", raw),
         ("raw-diagonal", np.tril(raw) + diagonal),
         ("raw-diagonal", np.tril(raw)),
+        ("raw-diagonal", np.tril(raw, -1) + np.exp(raw) * np.eye(latent)),
         ("upper-mask", upper),
         ("transposed", factors.transpose(0, 2, 1)),
         ("diagonal-only", diagonal),

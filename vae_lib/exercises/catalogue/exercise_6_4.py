@@ -94,6 +94,8 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
     nothing = {name: 0.0 * value for name, value in right.items()}
     yield "own-noise", lambda got: got["mean"] != got["mean again"]
     yield "keeps-the-score", _tensors({name: right[name] - score[name] for name in NAMES})
+    for name in NAMES:  # one of the two parameters was forgotten
+        yield "keeps-the-score", _tensors({**right, name: right[name] - score[name]})
     yield "wrong-branch", _tensors({name: only_p[name] - score[name] for name in NAMES})
     yield "z-is-cut", _tensors(nothing)
     yield "z-is-cut", _tensors({name: -score[name] for name in NAMES})

@@ -27,6 +27,7 @@ MISTAKES = {
     "no-entropy": "the entropy of q is missing",
     "entropy-subtracted": "the entropy of q is subtracted: it is added",
     "entropy-of-the-draw": "the entropy is that of the relaxed draw: it is that of q",
+    "entropy-unnormalised": "the entropy is made of the logits: it needs ln q, whose exponentials sum to one",
     "averaged": "the draws are averaged: keep one value per draw",
     "evidence-of-the-mean-code": "ln p(x) is taken at the mean of all codes: sum p(x, z) over the codes",
     "mean-of-logarithms": "ln p(x) is made of the ln p(x, z): add up the p(x, z), then take the logarithm",
@@ -34,6 +35,8 @@ MISTAKES = {
     "one-draw-decides": "a single value above ln p(x) decides: it is the average that a bound is about",
     "turned": "the answer is turned round: it is true if the average lies above ln p(x)",
     "always-the-same": "the answer is the same for every objective",
+    "std-for-standard-error": "five standard deviations are subtracted: an average has a smaller error",
+    "over-n": "the standard deviation is divided by the number of draws: by its square root",
     "no-standard-error": "the average is compared as it is: give it five of its standard errors",
 }
 
@@ -109,6 +112,7 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         ("no-entropy", value - entropy),
         ("entropy-subtracted", value - 2.0 * entropy),
         ("entropy-of-the-draw", at(z) + of_draw),
+        ("entropy-unnormalised", at(z) - (q * logits).sum()),
         ("averaged", value.mean()),
     ):
         yield name, {"objective": tensor(changed)}
@@ -123,7 +127,13 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
     yield "turned", {"exceeds": tensor([1.0 - truth for truth in right])}
     yield "always-the-same", {"exceeds": tensor([0.0 for _ in right])}
     yield "always-the-same", {"exceeds": tensor([1.0 for _ in right])}
-    yield "no-standard-error", {"exceeds": tensor([float(d.mean() > exact) for d in objectives])}
+    for name, errors in (
+        ("no-standard-error", [0.0 for _ in objectives]),
+        ("std-for-standard-error", [float(d.std()) for d in objectives]),
+        ("over-n", [float(d.std()) / len(d) for d in objectives]),
+    ):
+        margins = [float(d.mean()) - 5.0 * error for d, error in zip(objectives, errors, strict=True)]
+        yield name, {"exceeds": tensor([float(margin > exact) for margin in margins])}
 
 
 def _exceeds(draws: Tensor, exact: float) -> float:
@@ -159,10 +169,10 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         )
         logits, gumbel = rng.normal(size=classes), rng.gumbel(size=(draws, classes))
         exact = _log_evidence(log_joint, classes)
-        # averages far above, below with a few draws above, above by two standard errors, and far below
-        noise = rng.normal(size=(4, 400))
+        # averages far above, above, below with a few draws above, above by less than five errors, far below
+        noise = rng.normal(size=(6, 400))
         noise = (noise - noise.mean(-1, keepdims=True)) / noise.std(-1, ddof=1, keepdims=True)
-        shifts = (1.0, -1.0, 0.1, -9.0)
+        shifts = (9.0, 1.0, -1.0, 0.1, 0.005, -9.0)
         objectives = [exact + shift + tensor(row) for shift, row in zip(shifts, noise, strict=True)]
         value = log_joint(tensor(_weights(logits, gumbel, temperature))).numpy() + _entropy(logits)
         inputs = {

@@ -101,9 +101,9 @@
       margin: { top: 16, bottom: 20, left: 46 } });
     const decoded = figure.panel({ height: 150, title: "What the best decoder makes of z",
       margin: { bottom: 36, left: 46 } });
-    const rates = figure.panel({ height: 92, title: "The rate, in its two parts", margin: { top: 24, bottom: 34, left: 12 } });
+    const rates = figure.panel({ height: 106, title: "The rate, in its two parts", margin: { top: 38, bottom: 34, left: 12 } });
     const bars = figure.panel({ height: 220, title: "The mean ELBO against the exact mean of ln p(x)",
-      margin: { top: 6, bottom: 26, right: 4, left: 52 } });
+      margin: { top: 6, bottom: 26, right: 128, left: 52 } }); // beside the bar stands ln p(x)
     const readouts = {
       information: figure.readout("information", "vae-inference"),
       mismatch: figure.readout("mismatch", "vae-gap"),
@@ -206,9 +206,9 @@
       box("mismatch", "vae-gap", found.information, found.information + found.mismatch);
       rates.mark("limit", "path", "vae-curve", { d: `M${tenth(rates.X(limit))} ${rates.top - 6}V${rates.bottom}` })
         .style.stroke = "currentColor";
-      rates.text("limit name", "vae-halo", rates.X(limit), rates.top - 10, "ln 5", "middle");
-      rates.text("information name", "vae-halo vae-inference", rates.left, rates.top - 10, "information");
-      rates.text("mismatch name", "vae-halo vae-gap", rates.right, rates.top - 10, "mismatch", "end");
+      rates.text("limit name", "vae-halo", rates.X(limit), rates.top - 9, "ln 5", "middle");
+      rates.text("information name", "vae-halo vae-inference", rates.left, rates.top - 26, "information");
+      rates.text("mismatch name", "vae-halo vae-gap", rates.right, rates.top - 26, "mismatch", "end");
 
       ladder(bars, { evidence: found.logEvidence, elbo: found.elbo, gap: found.logEvidence - found.elbo });
       for (const name of Object.keys(readouts)) readouts[name].set(found[name]);

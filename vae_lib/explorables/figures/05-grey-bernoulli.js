@@ -1,8 +1,8 @@
 /* Cross-entropy on a grey pixel, and the density that it should have been. Chapter 5. */
 (function () {
   "use strict";
-  const { linspace, number, niceAbove } = VaeFigures;
-  const { html, label } = VaeFigures.kit;
+  const { linspace, number, niceAbove, ticks } = VaeFigures;
+  const { html, svg, label } = VaeFigures.kit;
 
   /** ln C(λ) of the continuous Bernoulli, C = 2 artanh(t)/t with t = 1 − 2λ; near t = 0 by its series. */
   function logNormaliser(lam) {
@@ -29,6 +29,22 @@
     const crossEntropy = -(x * Math.log(lam) + (1 - x) * Math.log1p(-lam));
     const logC = logNormaliser(lam);
     return { crossEntropy, logC, logEvidence: logC - crossEntropy, mass: Math.exp(-logC), mean: greyMean(lam) };
+  }
+
+  /** A vertical scale alone: the bar beside it stands at no place on a horizontal one. */
+  function scale(panel, domain, unit) {
+    panel.yDomain = domain;
+    const key = [panel.width, panel.height].join();
+    if (panel.axesKey === key) return;
+    panel.axesKey = key;
+    const { left, right, top, bottom } = panel;
+    const rows = ticks(...domain, 6).map(({ value, text }) => [panel.Y(value), text]);
+    panel.mark("axes", "g", "vae-axes", {}).replaceChildren(
+      ...rows.map(([y]) => svg("line", { x1: left, x2: right, y1: y, y2: y, class: "vae-grid" })),
+      ...rows.map(([y, text]) =>
+        svg("text", { x: left - 6, y: y + 4, "text-anchor": "end", class: "vae-text" }, text)),
+      svg("text", { x: 12, y: (top + bottom) / 2, "text-anchor": "middle", class: "vae-text vae-axis",
+        transform: `rotate(-90 12 ${(top + bottom) / 2})` }, unit));
   }
 
   VaeFigures.add("grey-bernoulli", { greyPixel }, function (figure) {
@@ -77,7 +93,7 @@
       areas.text("density text", "vae-halo vae-strong", (areas.left + areas.right) / 2, areas.top + 12,
         "solid: continuous Bernoulli, area 1", "middle");
 
-      values.axes([0, 1], [-5, 2], { y: "nats", yTicks: 6 });
+      scale(values, [-5, 2], "nats");
       const line = values.Y(found.logEvidence);
       const height = values.Y(-found.crossEntropy);
       const centre = (values.left + values.right) / 2;
