@@ -799,9 +799,12 @@ def _do(options: argparse.Namespace) -> int:
         print("\n".join(found) or f"{len(names())} assignments: all is right")
         return 1 if found else 0
     if options.what == "leaks":
+        if not options.names:
+            raise Fault("leaks wants a folder to look through")
         leaks = [leak for folder in options.names for leak in find_leaks(Path(folder))]
-        print("\n".join(f"{leak.file}: {leak.secret}" for leak in leaks) or "no secret line in " + " ".join(options.names))
-        return 1 if leaks or not options.names else 0
+        clean = f"no secret line in {', '.join(options.names)}"
+        print("\n".join(f"{leak.file}: {leak.secret}" for leak in leaks) or clean)
+        return 1 if leaks else 0
     chosen = options.names or names() or sorted(path.stem for path in STUDENT_TEXTS.glob("*.myst"))
     for name in chosen:
         if options.what == "build":
