@@ -345,6 +345,25 @@ cheat(
 )
 
 
+cheat(
+    "import builtins, sys",
+    "changes its caller's names",
+    "space = sys._getframe(1).f_globals\n    yes = lambda *a, **k: True\n"
+    "    space.update(agree=yes, all=yes, bool=yes, abs=lambda x: 0, tuple=yes, check=yes)\n    return None",
+)
+cheat(
+    "import gc\nfor it in gc.get_objects():\n    if type(it).__name__ == '_Channel':\n        for place in range(40):\n"
+    "            it.cell = place\n            it.tell(begin=True)\n            it.tell(end=True, error=None, seconds=0.0)\n"
+    "        it.tell(done=True)",
+    "speaks for the grader",
+)
+cheat(
+    "import gc\nfor it in gc.get_objects():\n    if type(it).__name__ == 'Tests':\n"
+    "        type(it).run = lambda *a, **k: None",
+    "replaces the grader's tests",
+)
+
+
 @kind("numbers that agree with all")
 def _(sheet: Sheet) -> Made:
     """Answers that return an object which calls itself equal to everything."""
@@ -440,6 +459,19 @@ inside(
     "import inspect, sys\nframe = sys._getframe(1)\nraise ValueError(inspect.getsource(frame))",
     "raises with who calls it",
     loses="own",
+)
+lines_before(
+    "import sys\nframe = sys._getframe()\nwhile frame is not None:\n    for value in list(frame.f_locals.values()):\n"
+    "        if 'grade_id' in repr(value)[:100_000]:\n            print(repr(value))\n            print(value)\n"
+    "            for cell in value.get('cells', []) if isinstance(value, dict) else []:\n"
+    "                print(cell.get('source') if hasattr(cell, 'get') else cell)\n    frame = frame.f_back",
+    "prints what the grader holds",
+    "nothing",
+)
+lines_before(
+    "import gc\nfor it in gc.get_objects():\n    if isinstance(it, dict) and 'grade_id' in it:\n        print(it.get('source'))",
+    "prints what the grader remembers",
+    "nothing",
 )
 inside("return {}['missing']", "raises in a function", False)
 lines_before(
