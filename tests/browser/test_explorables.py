@@ -346,8 +346,11 @@ def test_the_rate_is_information_plus_mismatch(visit):
         assert readouts(tab)["ELBO"] >= values["ELBO"]
         line = tab.locator(".vae-evidence")
         assert float(line.get_attribute("x1")) == 0
+
+
 def test_the_elbo_of_the_digits_stays_below_its_line_and_meets_it_at_beta_one(visit):
     with visit("sigma-weight") as tab:
+        values = readouts(tab)
         assert values["exact ln p(x)"] == values["ELBO"] == pytest.approx(-41.3, abs=0.05)
         assert values["axes in use"] == 3
         tab.get_by_role("button", name="Fitted σ²").click()
@@ -368,26 +371,33 @@ def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
     with visit("grey-bernoulli") as tab:
         tab.get_by_role("button", name="Middle grey").click()
         tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.5")
+        values = readouts(tab)
         assert values["exact ln p(x)"] == 0
         assert values["−cross-entropy"] == -0.693
         assert values["area under e^(−cross-entropy)"] == 0.5
         tab.get_by_role("button", name="Nearly white").click()
         tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.9")
+        values = readouts(tab)
         lacking = values["exact ln p(x)"] - values["−cross-entropy"]
         assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
         assert values["mean of the density"] < 0.9
+
+
 def test_sticking_the_landing_has_no_noise_at_the_posterior_and_more_than_the_path_far_below_it(visit):
     with visit("gradient-clouds") as tab:
         for place in (0.0, 0.3, 1.0):
             tab.get_by_role("slider", name="mean of q").fill(str(-1 + 4 * place))
+            values = readouts(tab)
             assert values["ELBO"] <= values["exact ln p(x)"]
             line = float(tab.locator(".vae-evidence").get_attribute("y1"))
             assert float(tab.locator("circle.vae-handle").get_attribute("cy")) >= line
         tab.get_by_role("button", name="q := posterior").click()
+        values = readouts(tab)
         assert values["ELBO"] == values["exact ln p(x)"]
         assert (values["score function"], values["pathwise"]) == (18.63, 5.0)
         assert (values["analytic KL"], values["STL"]) == (3.2, 0.0)
         tab.get_by_role("button", name="q four times too narrow").click()
+        values = readouts(tab)
         assert values["STL"] > values["pathwise"]
 
 

@@ -100,7 +100,7 @@
     const width = figure.slider("v", { text: "variance of q", min: WIDTHS[0], max: WIDTHS[1], step: 0.02,
       value: 0.3, log: true });
     const datum = figure.slider("x", { text: "observation x", min: 0, max: 3, step: 0.1, value: 1.5 });
-    const draws = figure.pick("n", { text: "draws averaged", values: [1, 4, 16, 64], value: 1 });
+    const draws = figure.pick("n", { text: "average of", values: [1, 4, 16, 64], value: 1 });
     figure.define("seed", 1, (raw) => {
       const parsed = Number(raw);
       return Number.isInteger(parsed) && parsed >= 1 && parsed <= 9999 ? parsed : undefined;
