@@ -56,7 +56,7 @@ def lines_before(
     """Code above a right answer to the exercise in the middle.
 
     `loses`: "nothing"; "own", the points of that exercise; "maybe own", if a limit is set; "kernel", the
-    kernel dies, so that the cells after it may or may not be run again; "kernel or own", anything between.
+    kernel dies, so that the cells after it may or may not be run again; "kernel or own", anything between; "own doing", the same, and nobody need be told.
     """
 
     @kind(name, confined=confined)
@@ -76,7 +76,10 @@ def _wants(sheet: Sheet, loses: str, flagged: bool | None) -> Wanted:
     later = sheet.numbers[sheet.numbers.index(number) + 1 :]
     own = {0} if loses == "kernel" else {0, sheet.points[number]}
     scores = {number: own} | {n: {0, sheet.points[n]} for n in later}
-    return sheet.wants(scores, flagged=flagged, deserved=total - sheet.points[number])
+    deserved = total - sheet.points[number]
+    if loses == "own doing":
+        deserved -= sum(sheet.points[n] for n in later)
+    return sheet.wants(scores, flagged=flagged, deserved=deserved)
 
 
 def inside(code: str, name: str, flagged: bool | None = None, loses: str = "own") -> None:
@@ -163,10 +166,10 @@ lines_before("import os\nwhile os.fork():\n    break\n", "forks the kernel", "ke
 lines_before(
     "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))", "cuts its own time", "kernel or own"
 )
-lines_before("%reset -f", "forgets everything", "kernel or own")
-lines_before("import sys\nsys.modules.clear()", "no modules", "kernel or own")
+lines_before("%reset -f", "forgets everything", "own doing")
+lines_before("import sys\nsys.modules.clear()", "no modules", "own doing")
 lines_before("import os\nos.environ.clear()\nos.chdir('/')", "no environment, another folder", "nothing")
-lines_before("import sys\nsys.path.clear()", "no search path", "kernel or own")
+lines_before("import sys\nsys.path.clear()", "no search path", "own doing")
 
 # too much
 lines_before("for i in range(200_000):\n    print('line', i)", "200,000 lines", "nothing")
