@@ -387,7 +387,12 @@ def compare(
         by_name.setdefault(row["student"], []).append(row)
     tame = {letters(name): name for name in by_name.keys() - {student.name for student in students}}
     for student in students:
-        name = student.name if student.name in by_name else tame.get(letters(student.name), "")
+        short = next(
+            (short for short in tame if len(short) > 40 and letters(student.name).startswith(short)), ""
+        )
+        name = (
+            student.name if student.name in by_name else tame.get(letters(student.name), tame.get(short, ""))
+        )
         own = by_name.pop(name, [])
         if len(own) > 1:
             yield student, f"{len(own)} rows"
