@@ -87,6 +87,8 @@ class Broken(RuntimeError):
     """The server cannot be started or talked to."""
 
 
+FASTEST_TEST = 0.002  # seconds; what is put back before a test takes longer already
+_MEMORY = ("MemoryError", "can't allocate memory", "Cannot allocate memory")
 _PREFIX = "vae-grading-"
 
 
@@ -287,6 +289,7 @@ class _Watch:
         self._cells, self._execution, self._began = cells, execution, began
         self._cell = -1
         self._running = False
+        self._start = time.monotonic()
         self._deadline = time.monotonic() + self._limits.timeout
         self._interrupted = False
         self._killed = ""
@@ -329,6 +332,9 @@ class _Watch:
                 {"output_type": "error", "ename": "Ended", "evalue": reason, "traceback": [reason]}
             )
         return self._cell
+
+    def _is_test(self) -> bool:
+        return bool(self._cells[self._cell]["role"] == "test")
 
     def _label(self) -> str:
         if self._cell < 0:
@@ -398,9 +404,11 @@ class _Watch:
     def _hear(self, message: dict[str, Any], size: int) -> None:
         execution = self._execution
         if message.get("begin"):
-            self._cell = int(message["cell"])
-            if not 0 <= self._cell < len(self._cells):
-                raise ValueError(self._cell)
+            cell = int(message["cell"])
+            if self._running or not self._cell < cell < len(self._cells):
+                raise ValueError("this is not the cell that comes next")
+            self._cell = cell
+            self._start = time.monotonic()
             execution.outputs[self._cell] = []
             self._running, self._interrupted = True, False
             self._deadline = time.monotonic() + self._limits.timeout
@@ -416,6 +424,12 @@ class _Watch:
             execution.flag(str(message["flag"])[:500])
         elif message.get("end"):
             error = message["error"]
+            if not self._running:
+                raise ValueError("no cell runs that could end")
+            if error is None and self._is_test() and time.monotonic() - self._start < FASTEST_TEST:
+                execution.flag(f"too fast to be true{self._label()}")
+            if error is not None and any(word in error for word in _MEMORY):
+                execution.flag(f"more memory than {self._limits.memory_bytes / 1e9:g} GB{self._label()}")
             if self._interrupted and error is not None:
                 error = f"stopped after {self._limits.timeout:g} s"
                 execution.flag(f"{error}{self._label()}")

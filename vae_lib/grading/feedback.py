@@ -1,8 +1,10 @@
-"""The page that a student gets back: points, diagnoses, the own code; never a hidden test."""
+"""The page that a student gets back: points and diagnoses; never a hidden test."""
 
 from __future__ import annotations
 
+import re
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -13,6 +15,9 @@ from vae_lib.grading.report import points_in, results_of
 
 __all__ = ["page", "write_feedback"]
 
+SHORTEST = 20  # characters of a line that tells something
+LEFT_OUT = "(left out: it shows a hidden test)"
+
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem;overflow-wrap:anywhere}
@@ -22,14 +27,8 @@ td.n,th.n{text-align:right}
 """
 
 
-def page(manifest: Manifest, result: Result, answers: dict[str, str]) -> str:
-    """The page as HTML; it loads nothing from elsewhere.
-
-    Args:
-        manifest: of the assignment.
-        result: of the student.
-        answers: exercise -> the code that was handed in.
-    """
+def page(manifest: Manifest, result: Result) -> str:
+    """The page as HTML; it loads nothing from elsewhere."""
     score = "not graded" if result.score is None else f"{result.score:g} of {manifest.max_score:g} points"
     title = f"{manifest.name} · {result.student}"
     parts = [
@@ -45,12 +44,12 @@ def page(manifest: Manifest, result: Result, answers: dict[str, str]) -> str:
         parts.append("</ul>")
     if result.score is not None:
         for number in manifest.titles:
-            parts += _exercise(manifest, result, number, answers.get(number, ""))
+            parts += _exercise(manifest, result, number)
     parts.append("</main></body></html>")
     return "\n".join(parts) + "\n"
 
 
-def _exercise(manifest: Manifest, result: Result, number: str, answer: str) -> list[str]:
+def _exercise(manifest: Manifest, result: Result, number: str) -> list[str]:
     got, best = points_in(manifest, result, number), manifest.points_of(number)
     parts = [f"<h2>{escape(manifest.titles[number])}</h2><p>{got:g} of {best:g} points</p>"]
     parts.append('<table><thead><tr><th>graded</th><th class="n">points</th><th>why</th></tr></thead><tbody>')
@@ -62,29 +61,51 @@ def _exercise(manifest: Manifest, result: Result, number: str, answer: str) -> l
     parts.append("</tbody></table>")
     verdict = result.verdicts.get(number)
     if verdict is not None:
-        parts.append(f"<p><strong>The check:</strong> {escape(_said(verdict))}</p>")
+        parts.append(f"<p><strong>The check:</strong> {escape(verdict['message'])}</p>")
         if verdict["details"]:
             parts.append(f"<pre>{escape(chr(10).join(verdict['details']))}</pre>")
-    if answer.strip():
-        parts.append(f"<details><summary>What you handed in</summary><pre>{escape(answer)}</pre></details>")
     return parts
 
 
-def _said(verdict: dict[str, Any]) -> str:
-    return str(verdict["message"])
+def hidden_lines(source: Path) -> frozenset[str]:
+    """The lines of answers and hidden tests of an assignment, without what copying changes."""
+    found = set()
+    for cell in nbformat.read(source, as_version=4).cells:
+        inside = False
+        for line in cell.source.split("\n"):
+            if "### BEGIN" in line or "### END" in line:
+                inside = "### BEGIN" in line
+            elif inside and len(_squeeze(line)) >= SHORTEST:
+                found.add(_squeeze(line))
+    return frozenset(found)
+
+
+def _squeeze(text: str) -> str:
+    return re.sub(r"[\s\\\"'“”‘’]+", "", text)
+
+
+def clean(value: Any, hidden: frozenset[str]) -> Any:
+    """The value, with the texts left out that show a hidden line: code of a student can print them."""
+    if isinstance(value, str):
+        squeezed = _squeeze(value)
+        return LEFT_OUT if any(line in squeezed for line in hidden) else value
+    if isinstance(value, list):
+        cleaned = [clean(item, hidden) for item in value]
+        # a line can also be cut into several
+        return cleaned if clean("".join(map(str, value)), hidden) != LEFT_OUT or LEFT_OUT in cleaned else []
+    if isinstance(value, dict):
+        return {key: clean(item, hidden) for key, item in value.items()}
+    return value
 
 
 def write_feedback(course: Course, name: str) -> list[str]:
     """Write the pages of everybody who has handed in; returns their names."""
     manifest = course.manifest(name)
+    hidden = hidden_lines(course.source(name))
     done = []
     for result in results_of(course, name):
-        answers = {}
-        path = course.autograded(result.student, name)
-        if result.score is not None and path.is_file():
-            for cell in nbformat.read(path, as_version=4).cells:
-                if cell.id.startswith("answer-"):
-                    answers[cell.id.removeprefix("answer-").replace("-", ".")] = cell.source
-        write_atomically(course.feedback(result.student, name), page(manifest, result, answers))
+        result.flags, result.errors = clean(result.flags, hidden), clean(result.errors, hidden)
+        result.verdicts = clean(result.verdicts, hidden)
+        write_atomically(course.feedback(result.student, name), page(manifest, result))
         done.append(result.student)
     return done

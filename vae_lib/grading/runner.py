@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
+import gc
 import io
 import json
 import linecache
@@ -25,7 +27,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -204,7 +206,7 @@ class Guard:
     MODULES = ("builtins", "math", "operator", "numpy", "torch", "scipy", "vae_lib", "statistics")
     FREE = ("torch.Storage",)  # torch.set_default_dtype changes it
     PRIVATE = ("__import__", "__build_class__")
-    CHECKER = "vae_lib.exercises"
+    CHECKER = ("vae_lib.exercises", "vae_lib.grading")
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
@@ -214,7 +216,7 @@ class Guard:
         for name, module in list(sys.modules.items()):
             root = name.split(".")[0]
             private = any(part.startswith("_") for part in name.split("."))
-            if root not in self.MODULES or private or name.startswith("vae_lib.grading"):
+            if root not in self.MODULES or private:
                 continue
             whole = name.startswith(self.CHECKER)
             self._kept[name] = module, dict(self._names(module, whole))
@@ -281,21 +283,23 @@ class Tests:
         return {**seen, **self._names}
 
     def run(self, source: str, grade_id: str, theirs: Mapping[str, Any]) -> None:
-        """Run a test cell; raises what it raises. The verdicts of its visible checks are told first."""
+        """Run a test cell; raises what it raises. The verdicts of its visible checks are told first.
+
+        The test runs statement by statement. What a statement does not assign itself must be the same
+        afterwards: a function of the student's can reach the names of its caller.
+        """
         space = self._namespace(theirs)
-        before = dict(space)
-        try:
-            for code, shown in _statements(source, grade_id):
-                if not shown:
-                    exec(code, space)
-                    continue
-                space["check"] = self._check
-                eval(code, space)
-                space["check"] = check
-        finally:
-            for name, value in space.items():
-                if name not in before or before[name] is not value:
-                    self._names[name] = value
+        for code, shown in _statements(source, grade_id):
+            if shown:
+                eval(code, {**space, "check": self._check})
+                continue
+            before = dict(space)
+            exec(code, space)
+            own = _assigned(code)
+            changed = [n for n in space if n not in own and space[n] is not before.get(n, _NOTHING)]
+            if changed or len(space) < len(before):
+                raise AssertionError(f"the answer changes {changed[:1] or 'the names'} of its test")
+            self._names.update({name: space[name] for name in own if name in space})
 
     def _check(self, number: str, *answers: Any, seed: int | None = None) -> CheckResult:
         # the same inputs on every day, so that a report can be made again
@@ -312,6 +316,16 @@ class Tests:
         html = result._repr_html_()
         self._channel.display("display_data", {"text/plain": repr(result), "text/html": html})
         return result
+
+
+_NOTHING = object()
+
+
+def _assigned(code: CodeType) -> set[str]:
+    """The names that a statement assigns, imports or defines."""
+    return {
+        step.argval for step in dis.get_instructions(code) if step.opname in ("STORE_NAME", "STORE_GLOBAL")
+    }
 
 
 def _statements(source: str, grade_id: str) -> Iterator[tuple[CodeType, bool]]:
@@ -373,11 +387,13 @@ def run(job: Mapping[str, Any], results: int) -> None:
         if cell["role"] == "setup":
             tests.set_up(cell["source"])
     hooks = _hooks(shell)
-    channel.tell(started=True)
+    # held here, so that nobody replaces them by a name, and frozen, so that nobody finds them by looking
+    run_cell, restore, test = _run_cell, guard.restore, tests.run
+    gc.freeze()
     for place, cell in enumerate(job["cells"]):
         if place in job["skip"]:
             continue
-        _run_cell(channel, guard, tests, shell, place, cell)
+        run_cell(channel, restore, test, shell, place, cell)
         if cell["role"] not in ("test", "setup") and _hooks(shell) != hooks:
             hooks = _hooks(shell)
             channel.tell(flag="the notebook changes how cells are run; the tests were run without that")
@@ -397,8 +413,8 @@ def _hooks(shell: InteractiveShell) -> tuple[int, ...]:
 
 def _run_cell(
     channel: _Channel,
-    guard: Guard,
-    tests: Tests,
+    restore: Callable[[], list[str]],
+    test: Callable[[str, str, Mapping[str, Any]], None],
     shell: InteractiveShell,
     place: int,
     cell: Mapping[str, Any],
@@ -411,10 +427,12 @@ def _run_cell(
     error: str | None = None
     try:
         if cell["role"] == "test":
-            _put_back(channel, guard)
-            tests.run(cell["source"], cell["grade_id"], shell.user_ns)
-            replaced = _put_back(channel, guard)
-            if any(name.startswith(("vae_lib.exercises", "builtins")) for name in replaced):
+            _put_back(channel, restore)
+            test(cell["source"], cell["grade_id"], shell.user_ns)
+            replaced = _put_back(channel, restore)
+            if any(
+                name.startswith(("vae_lib.exercises", "vae_lib.grading", "builtins")) for name in replaced
+            ):
                 raise AssertionError(f"the answer replaces {replaced[0]} while it is tested")
         else:
             outcome = shell.run_cell(cell["source"], store_history=True)
@@ -432,8 +450,8 @@ def _run_cell(
     channel.tell(end=True, error=None if error is None else error[:500], seconds=time.monotonic() - began)
 
 
-def _put_back(channel: _Channel, guard: Guard) -> list[str]:
-    replaced = sorted(guard.restore())
+def _put_back(channel: _Channel, restore: Callable[[], list[str]]) -> list[str]:
+    replaced = sorted(restore())
     if replaced:
         channel.tell(flag=f"the notebook replaces {', '.join(replaced[:3])}; the tests were run without that")
     return replaced
