@@ -28,6 +28,8 @@ PADS = {
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
     "rate-and-distortion": ".vae-pad",
+    "collapse-landscape": ".vae-pad",
+    "rotate-columns": ".vae-pad",
     "gradient-clouds": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }

@@ -22,6 +22,7 @@ MISTAKES = {
     "noise-is-one": "the noise is not used: z is always mean + σ",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
     "std-is-log-var": "log_var is used as the standard deviation: take exp(½ log_var)",
+    "softplus": "the width is a softplus of log_var: σ is exp(½ log_var), since log_var is ln σ²",
     "std-unused": "the noise is added as it is: it has to be scaled by σ",
     "std-of-everything": "the mean is scaled by σ as well: only the noise is",
     "small-noise": "the noise is made smaller, by 0.01: q has the standard deviation σ",
@@ -66,6 +67,7 @@ def _mistaken(
             ("std-is-exp-log-var", np.exp(log_var) * noise),
             ("std-is-log-var", log_var * noise),
             ("std-unused", noise),
+            ("softplus", np.log1p(np.exp(log_var)) * noise),
             ("small-noise", 0.01 * std * noise),
             ("inverse-std", noise / std),
         ):

@@ -17,6 +17,8 @@ MISTAKES = {
     "swapped": "the two functions are swapped: the score function multiplies a value, the path takes a slope",
     "own-noise": "fresh noise is drawn inside: use the noise that is given",
     "z-for-noise": "the value is multiplied by z: the score of the mean is z − mean, the noise",
+    "mean-subtracted": "the mean is subtracted from the noise: the score is z − mean, and that is the noise",
+    "value-of-all-draws": "f is summed over the draws too: each draw has a value of its own",
     "no-score": "the value is not multiplied by the score",
     "no-value": "the score stands alone: multiply it by the value f(z)",
     "value-of-noise": "f is evaluated at the noise: it belongs at z = mean + noise",
@@ -29,7 +31,7 @@ MISTAKES = {
     "no-two": "the slope of z² is 2z: the 2 is missing",
     "path-times-noise": "the slope is multiplied by the noise: that is how σ moves z, the mean moves it by 1",
     "slope-summed": "the slopes are summed over the coordinates: each coordinate of the mean has its own",
-    "averaged": "the draws are averaged: keep one estimate per draw",
+    "averaged": "the draws are averaged or summed: keep one estimate per draw",
 }
 
 
@@ -66,6 +68,8 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
     others = (value.sum(0) - value) / max(len(noise) - 1, 1)
     for name, wrong in (
         ("z-for-noise", value * z),
+        ("mean-subtracted", value * (noise - mean)),
+        ("value-of-all-draws", value.sum() * noise),
         ("no-score", value + 0.0 * z),
         ("no-score", value[:, 0]),
         ("no-value", noise),
@@ -75,6 +79,7 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
         ("baseline", (value - others) * noise),
         ("baseline", (value - (mean**2 + 1.0).sum()) * noise),
         ("averaged", score.mean(0)),
+        ("averaged", score.sum(0)),
     ):
         yield name, {"score": tensor(wrong)}
     for name, wrong in (
@@ -84,6 +89,7 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
         ("slope-summed", path.sum(-1)),
         ("slope-summed", path.sum(-1, keepdims=True) + 0.0 * z),
         ("averaged", path.mean(0)),
+        ("averaged", path.sum(0)),
     ):
         yield name, {"path": tensor(wrong)}
 

@@ -32,6 +32,9 @@ MISTAKES = {
     "no-constant": "−½ ln 2π is missing in ln q, once for every latent",
     "constant-once": "−½ ln 2π is counted once: every latent has one",
     "no-half": "the ½ in front of ε² is missing in ln q",
+    "log-det-of-raw": "ln q holds the diagonal of raw: the diagonal of L is σ",
+    "std-for-log-std": "σ is subtracted in ln q: it is ln σ, which is log_std",
+    "independent-density": "ln q is that of independent latents: z leans, and its density must too",
     "density-of-z": "ln q is taken as if z − mean were the noise: undo L first",
     "latent-averaged": "ln q is averaged over the latents: it is a sum",
     "batch-summed": "ln q is summed over the batch: one value per example",
@@ -88,6 +91,7 @@ def _mistaken(inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Values | 
     ):
         yield name, {"z": tensor(mean + _apply(wrong, noise))}
     moved = right["z"] - mean
+    independent = -0.5 * ((moved / np.exp(log_std)) ** 2 + math.log(2.0 * math.pi)).sum(-1)
     as_noise = -0.5 * (moved**2).sum(-1) - 0.5 * latent * math.log(2.0 * math.pi)
     for name, value in (
         ("no-log-det", normal),
@@ -96,6 +100,10 @@ def _mistaken(inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Values | 
         ("no-constant", -0.5 * (noise**2).sum(-1) - log_det),
         ("constant-once", -0.5 * (noise**2).sum(-1) - log_det - 0.5 * math.log(2.0 * math.pi)),
         ("no-half", normal - 0.5 * (noise**2).sum(-1) - log_det),
+        ("log-det-of-raw", normal - np.log(np.abs(np.einsum("bii->bi", raw))).sum(-1)),
+        ("log-det-of-raw", normal - np.einsum("bii->b", raw)),
+        ("std-for-log-std", normal - np.exp(log_std).sum(-1)),
+        ("independent-density", independent - log_det),
         ("density-of-z", as_noise - log_det),
         ("density-of-z", as_noise),
         ("latent-averaged", right["log_q"] / latent),

@@ -25,6 +25,7 @@ MISTAKES = {
     "z-is-cut": "z is cut off from its parameters: nothing flows through the draw",
     "no-log-q": "ln q is left out, or stopped as a whole: its slope in z belongs in the gradient",
     "log-q-added": "ln q is added: the gradient is that of ln p − ln q",
+    "latent-averaged": "ln q is averaged over the latents: it is a sum",
     "negated": "the sign is that of a loss: the gradient of the ELBO is asked for",
     "no-half": "∂z/∂log_var is σε: the ½ is missing",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
@@ -101,6 +102,7 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
     yield "z-is-cut", _tensors({name: -score[name] for name in NAMES})
     yield "no-log-q", _tensors(only_p)
     yield "log-q-added", _tensors(_through(of_p + of_q, 0.5 * spread))
+    yield "latent-averaged", _tensors(_through(of_p - of_q / z.shape[-1], 0.5 * spread))
     yield "negated", _tensors({name: -value for name, value in right.items()})
     yield "no-half", _tensors(_through(of_p - of_q, spread))
     # one std in the draw and in ln q, or the wrong one in the draw alone

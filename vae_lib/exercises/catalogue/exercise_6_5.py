@@ -22,6 +22,8 @@ MISTAKES = {
     "slope-of-std": "the gradient of log_var is that of σ, or of σ²: its slope in log_var is missing",
     "no-rate": "the rate has no part in a gradient of the encoder: its derivatives are μ and ½(σ² − 1)",
     "rate-added": "the rate is added: the ELBO subtracts it",
+    "rate-no-half": "the ½ in front of the rate is missing: its derivatives are μ and ½(σ² − 1)",
+    "rate-sampled": "the rate is drawn too: the closed form is asked for",
     "rate-once": "the rate of log_var is counted once: every example of the batch has one",
     "noise-unused": "z is put at the mean of q: the noise belongs in it",
     "mean-in-weight": "the gradient of the weight is taken at the mean of q: it is taken at z",
@@ -84,6 +86,7 @@ def _mistaken(
         ("slope-of-std", scaled - batch * (std - 1.0 / std)),
         ("slope-of-std", scaled / (2.0 * std) - 0.5 * batch * (1.0 - 1.0 / std**2)),
         ("rate-once", reconstruction - rate_log / batch),
+        ("rate-no-half", reconstruction - 2.0 * rate_log),
         ("no-rate", reconstruction),
         ("rate-added", reconstruction + rate_log),
     ):
@@ -93,6 +96,17 @@ def _mistaken(
         yield name, {**_tensors(right), "encoder": tensor(encoder)}
         both = {"encoder": tensor(encoder), "log_var": tensor(right["log_var"] + sign * rate_log)}
         yield name, {**_tensors(right), **both}
+    doubled = {
+        "encoder": tensor(right["encoder"] - rate_mean),
+        "log_var": tensor(right["log_var"] - rate_log),
+    }
+    yield "rate-no-half", _tensors(right) | doubled
+    of_rate = ((mean + std * noise) * std * noise).sum(0) / 2.0 - batch / 2.0
+    drawn = {
+        "encoder": tensor(right["encoder"] - (std * noise).T @ x),
+        "log_var": tensor(reconstruction - of_rate),
+    }
+    yield "rate-sampled", _tensors(right) | drawn
     at_mean = (x - mean @ inputs["weight"].T) / variance
     yield "noise-unused", {"weight": tensor(at_mean.T @ mean)}
     yield "mean-in-weight", {"weight": tensor(residual.T @ mean)}

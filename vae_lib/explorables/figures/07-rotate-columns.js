@@ -44,7 +44,7 @@
     const turned = (degrees) => ((Math.round(degrees) % 180) + 180) % 180;
     let from = 0;
     pad(plane.node, "The plane of the latents. Drag around the middle to turn the latents. Arrow keys: left and " +
-      "right turn them.", {
+      "right turn them, up and down change the second variance.", {
       grab: (px, py) => {
         const [x, y] = plane.invert(px, py);
         from = state.a + (Math.atan2(y, x) * 180) / Math.PI;
@@ -54,7 +54,10 @@
         const [x, y] = plane.invert(px, py);
         if (!started) figure.set({ a: turned(from - (Math.atan2(y, x) * 180) / Math.PI) });
       },
-      nudge: (dx, dy, big) => figure.set({ a: turned(state.a + (dx || dy) * (big ? 10 : 1)) }),
+      nudge: (dx, dy, big) => figure.set({
+        a: turned(state.a + dx * (big ? 10 : 1)),
+        l2: Number((state.l2 * 10 ** (dy * (big ? 0.1 : 0.02))).toPrecision(3)),
+      }),
     });
 
     const sets = (legend, ...rows) =>
