@@ -76,7 +76,7 @@ def typed(copy, line):
 
 
 @pytest.mark.nbgrader
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # half a minute on a machine that does nothing else
 def test_from_nothing_to_feedback(copy):
     """The whole circle of the first hour; then what comes after it, on the same course folder."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[grading]'")
@@ -103,7 +103,8 @@ def test_from_nothing_to_feedback(copy):
 
 
 @pytest.mark.nbgrader
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not os.environ.get("VAE_GRADE_ALL"), reason="takes a minute; VAE_GRADE_ALL=1 runs it")
 def test_the_rest_of_the_guide(copy):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[grading]'")
     lines = []
