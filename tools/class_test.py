@@ -385,7 +385,8 @@ class Test:
         planted = self.classroom.planted(self.students)
         told: Counter[tuple[str, str]] = Counter()
         for row in rows(self.home / "report" / "mistakes.csv"):
-            told[row["exercise"], row["mistake"]] += int(row["count"])
+            if not row["mistake"].startswith("("):  # "(unanswered)" and the like
+                told[row["exercise"], row["mistake"]] += int(row["count"])
         rightly = sum(min(told[each], count) for each, count in planted.items())
         self.figures |= {"mistakes_planted": sum(planted.values()), "mistakes_named": rightly}
         for number in sorted({number for number, _ in planted}):
@@ -461,7 +462,9 @@ class Test:
         have = {path.parent.name for path in folder.rglob(f"{self.name}.html")}
         tame = {self.classroom.letters(name)[:40] for name in have}
         missing = [
-            s.name for s in self.students if s.name not in have and self.classroom.letters(s.name) not in tame
+            s.name
+            for s in self.students
+            if s.name not in have and self.classroom.letters(s.name)[:40] not in tame
         ]
         for name in missing:
             self.fault(f"no feedback for {name}")
@@ -519,6 +522,41 @@ class Test:
             table.writerow(["figure", "value"])
             table.writerows([words, self.figures.get(value, value)] for words, value in told.items())
 
+    def zips(self) -> None:
+        """Zips that no honest system makes: nothing outside the course, nothing huge, the honest are kept."""
+        import hostile
+
+        sheet = self.classroom.Sheet(self.name)
+        made = hostile.zips(sheet, self.home / "zips")
+        for name, (path, readable) in made.items():
+            home = self.home / "zip" / hostile.slug(name)
+            course = home / "below" / "course"
+            shutil.copytree(
+                self.course, course, ignore=shutil.ignore_patterns("submitted", "auto*", "feedback")
+            )
+            before = self.outside(home, course)
+            done = self.grader.run("collect", course, self.name, path)
+            if (stray := self.outside(home, course) - before) or Path("/tmp/evil.ipynb").exists():
+                self.fault(f"zip, {name}: wrote outside the course: {stray}")
+            size = sum(p.stat().st_size for p in course.rglob("*") if p.is_file() and not p.is_symlink())
+            if size > 300e6:
+                self.fault(f"zip, {name}: the course has {size / 1e6:.0f} MB now")
+            if any(p.is_symlink() for p in (course / "submitted").rglob("*")):
+                self.fault(f"zip, {name}: a link was unpacked")
+            if "Traceback" in done.output:
+                self.fault(f"zip, {name}: a traceback")
+            honest = course / "submitted" / "honest" / self.name
+            if readable and not list(honest.glob("*.ipynb")):
+                self.fault(f"zip, {name}: the honest student is lost: {done.output[-300:]}")
+            if not readable and done.code == 0 and "honest: " not in done.output:
+                self.fault(f"zip, {name}: cannot be read, and nothing is said")
+        self.figures["hostile_zips"] = len(made)
+        self.say(f"{len(made)} hostile zips")
+
+    @staticmethod
+    def outside(home: Path, course: Path) -> set[str]:
+        return {str(p) for p in home.rglob("*") if course not in p.parents and p != course}
+
     def run(self) -> int:
         try:
             self.hand_in()
@@ -526,6 +564,7 @@ class Test:
             self.compare()
             self.mistakes()
             self.feedback()
+            self.zips()
             self.kill()
         finally:
             sweep(self.grader.mark)
@@ -548,7 +587,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--assignment", default="02_kl_rearrangement", metavar="NAME")
     parser.add_argument("--jobs", type=int, default=2, help="how many are graded at a time (default: 2)")
-    parser.add_argument("--timeout", type=int, default=15, help="seconds for a cell (default: 15)")
+    parser.add_argument("--timeout", type=int, default=20, help="seconds for a cell (default: 20)")
     parser.add_argument("--sandbox", action="store_true", help="grade in the sandbox")
     parser.add_argument("--kinds", default="", help="only these hostile kinds, separated by semicolons")
     parser.add_argument("--part", default="", metavar="1/4", help="only this part of the hostile kinds")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copy
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from classroom import Content, Folder, Link, Pipe, Sheet, Wanted, answer_cell, cell, packed
+from classroom import Content, Folder, Link, Pipe, Sheet, Wanted, answer_cell, cell, packed, slug
 
 Made = tuple[dict[str, Content], Wanted]
 
@@ -1062,3 +1064,60 @@ def _(sheet):
 @right_file("a student called like a column", student="student")
 def _(sheet):
     return {sheet.file: _right(sheet)}
+
+
+# ---------------------------------------------------------------------------------------------------
+# Zips
+
+
+def zips(sheet: Sheet, folder: Path) -> dict[str, tuple[Path, bool]]:
+    """Zips of a learning management system that went wrong: name -> (path, whether it can be read).
+
+    In each that can be read there is one honest student, called "honest", who must not be lost.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    right = _right(sheet)
+    made: dict[str, tuple[Path, bool]] = {}
+
+    def pack(name: str, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
+        path = folder / f"{slug(name)}.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"honest_1_2_{sheet.file}", right)
+            for entry, content in entries:
+                archive.writestr(entry, content)
+        made[name] = path, True
+        return path
+
+    pack("up and out", (f"../../eve_3_4_{sheet.file}", right), ("../../../../../tmp/evil.ipynb", right))
+    pack("from the root", ("/tmp/evil.ipynb", right), ("C:\\evil_3_4_a.ipynb", right))
+    pack("backslashes", (f"..\\..\\eve_3_4_{sheet.file}", right))
+    link = zipfile.ZipInfo(f"eve_3_4_{sheet.file}")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    pack("a link", (link, b"/etc/passwd"))
+    pack("a name twice", (f"eve_3_4_{sheet.file}", right), (f"eve_3_5_{sheet.file}", right))
+    pack("an odd name", ("eve_3_4_\x01\n.ipynb", right), ("_3_4_.ipynb", right), ("..", right))
+    pack("a name of 300 letters", (f"{'e' * 300}_3_4_{sheet.file}", right))
+    inner = pack("within", (f"eve_3_4_{sheet.file}", right)).read_bytes()
+    pack("a zip in a zip", ("eve_3_4_homework.zip", inner))
+    bomb = folder / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"honest_1_2_{sheet.file}", right)
+        large = zipfile.ZipInfo(f"eve_3_4_{sheet.file}")
+        large.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(large, "w", force_zip64=True) as entry:
+            for _ in range(1024):
+                entry.write(bytes(2**20))
+    made["1 GB of zeros"] = bomb, True
+    whole = inner
+    for name, content in {"not a zip": b"hello", "empty": b"", "cut off": whole[: len(whole) // 2]}.items():
+        path = folder / f"{slug(name)}.zip"
+        path.write_bytes(content)
+        made[name] = path, False
+    locked = bytearray(whole)
+    for at in range(len(locked) - 4):  # the bit that says "encrypted", in the table of contents
+        if locked[at : at + 4] == b"PK\x01\x02":
+            locked[at + 8] |= 1
+    path = folder / "locked.zip"
+    path.write_bytes(bytes(locked))
+    made["with a password"] = path, False
+    return made
