@@ -109,7 +109,8 @@ def kl_diagonal_gaussian(
     Raises:
         ValueError: the shapes do not fit, even where broadcasting would hide it.
 
-    Book: chapter 2 (between Gaussians), chapter 4. Source: Kingma and Welling (2014), appendix B.
+    Book: chapter 2 (between Gaussians), chapter 4 (three forms of the ELBO). Source:
+    Kingma and Welling (2014), appendix B.
 
     Example:
         >>> mean, log_var = torch.tensor([[0.0, 0.0], [1.0, -2.0]]), torch.zeros(2, 2)

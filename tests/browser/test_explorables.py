@@ -27,6 +27,10 @@ PADS = {
     "two-kls": ".vae-pad",
     "bound-and-gap": ".vae-pad",
     "jensen-chord": ".vae-pad",
+    "rate-and-distortion": ".vae-pad",
+    "collapse-landscape": ".vae-pad",
+    "rotate-columns": ".vae-pad",
+    "gradient-clouds": ".vae-pad",
     "latent-atlas": ".vae-panel.vae-pad",
 }
 KINDS = [
@@ -35,6 +39,13 @@ KINDS = [
     "two-kls",
     "bound-and-gap",
     "jensen-chord",
+    "rate-and-distortion",
+    "collapse-landscape",
+    "rotate-columns",
+    "bug-switchboard",
+    "sigma-weight",
+    "grey-bernoulli",
+    "gradient-clouds",
     "latent-atlas",
     "interpolation",
     "retrained",
@@ -46,6 +57,13 @@ LINKS = {
     "two-kls": "#two-kls:m=1.5,s=0.5,a=2.5,map=forward",
     "bound-and-gap": "#bound-and-gap:m=0,v=1,w=1,s=0.1,x=1",
     "jensen-chord": "#jensen-chord:f=square,x1=1,x2=4,q1=0.5,q2=0.5,q3=0",
+    "rate-and-distortion": "#rate-and-distortion:m1=0,m2=0,m3=0,m4=0,m5=0,s=1,n=0.5",
+    "collapse-landscape": "#collapse-landscape:lam=4,s2=3.9,beta=1,w=1.5,v=0.4",
+    "rotate-columns": "#rotate-columns:a=45,l1=3,l2=3,s2=0.3",
+    "bug-switchboard": "#bug-switchboard:bug=epsilon_std,lam=4,s2=0.25",
+    "sigma-weight": "#sigma-weight:s2=32,beta=2,q=8",
+    "grey-bernoulli": "#grey-bernoulli:x=0.5,lam=0.5",
+    "gradient-clouds": "#gradient-clouds:e=stl,m=1.2,v=0.2,x=1.5,n=1",
     "latent-atlas": "#latent-atlas:u=-1.25,v=0.5,map=decoded",
     "interpolation": "#interpolation:from=3,to=7,t=0.25",
     "retrained": "#retrained:beta=4",
@@ -65,6 +83,13 @@ def addresses(tmp_path_factory) -> dict[str, str]:
         "two-kls": explorables.two_kls(),
         "bound-and-gap": explorables.bound_and_gap(),
         "jensen-chord": explorables.jensen_chord(),
+        "rate-and-distortion": explorables.rate_and_distortion(),
+        "collapse-landscape": explorables.collapse_landscape(),
+        "rotate-columns": explorables.rotate_columns(),
+        "bug-switchboard": explorables.bug_switchboard(),
+        "sigma-weight": explorables.sigma_weight(),
+        "grey-bernoulli": explorables.grey_bernoulli(),
+        "gradient-clouds": explorables.gradient_clouds(),
         "simple": explorables.bound_and_gap(simple=True),
         "latent-atlas": explorables.latent_atlas(model, images, labels),
         "interpolation": explorables.interpolation(model, images, labels),
@@ -308,6 +333,74 @@ def test_the_chord_stays_below_a_concave_curve(visit):
         assert float(line.get_attribute("x1")) == 0
         width = tab.locator(".vae-panel", has=line).bounding_box()["width"]
         assert float(line.get_attribute("x2")) == pytest.approx(width, abs=1)
+
+
+def test_the_rate_is_information_plus_mismatch(visit):
+    with visit("rate-and-distortion") as tab:
+        values = readouts(tab)
+        assert values["information"] + values["mismatch"] == pytest.approx(values["rate"], abs=2e-3)
+        assert values["ELBO"] < values["exact ln p(x)"]
+        tab.get_by_role("button", name="Every code the prior").click()
+        assert readouts(tab)["rate"] == readouts(tab)["information"] == 0
+        tab.get_by_role("button", name="Like an auto-encoder").click()
+        assert 1.6 < readouts(tab)["information"] < 1.61 < readouts(tab)["mismatch"]
+        tab.get_by_role("button", name="Best even codes").click()
+        assert readouts(tab)["ELBO"] >= values["ELBO"]
+        line = tab.locator(".vae-evidence")
+        assert float(line.get_attribute("x1")) == 0
+
+
+def test_the_elbo_of_the_digits_stays_below_its_line_and_meets_it_at_beta_one(visit):
+    with visit("sigma-weight") as tab:
+        values = readouts(tab)
+        assert values["exact ln p(x)"] == values["ELBO"] == pytest.approx(-41.3, abs=0.05)
+        assert values["axes in use"] == 3
+        tab.get_by_role("button", name="Fitted σ²").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.s2 < 0.0148")
+        assert readouts(tab)["exact ln p(x)"] == pytest.approx(23.9, abs=0.05)
+        for address in ("s2=0.0147,beta=34", "s2=0.1,beta=0.2", "s2=2,beta=0.1"):
+            tab.evaluate("text => document.querySelector('.vae-figure').vaeFigure.read(text)", address)
+            values = readouts(tab)
+            assert values["ELBO"] < values["exact ln p(x)"]
+            mark, line = tab.evaluate(
+                """() => [Number(document.querySelector('rect.vae-elbo').getAttribute('y')) + 5,
+                  Number(document.querySelector('.vae-evidence').getAttribute('y1'))]"""
+            )
+            assert mark > line, "below the line on the screen"
+
+
+def test_the_cross_entropy_of_a_grey_pixel_stays_below_its_line(visit):
+    with visit("grey-bernoulli") as tab:
+        tab.get_by_role("button", name="Middle grey").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.5")
+        values = readouts(tab)
+        assert values["exact ln p(x)"] == 0
+        assert values["−cross-entropy"] == -0.693
+        assert values["area under e^(−cross-entropy)"] == 0.5
+        tab.get_by_role("button", name="Nearly white").click()
+        tab.wait_for_function("document.querySelector('.vae-figure').vaeFigure.state.lam === 0.9")
+        values = readouts(tab)
+        lacking = values["exact ln p(x)"] - values["−cross-entropy"]
+        assert lacking == pytest.approx(values["ln C(λ)"], abs=2e-3)
+        assert values["mean of the density"] < 0.9
+
+
+def test_sticking_the_landing_has_no_noise_at_the_posterior_and_more_than_the_path_far_below_it(visit):
+    with visit("gradient-clouds") as tab:
+        for place in (0.0, 0.3, 1.0):
+            tab.get_by_role("slider", name="mean of q").fill(str(-1 + 4 * place))
+            values = readouts(tab)
+            assert values["ELBO"] <= values["exact ln p(x)"]
+            line = float(tab.locator(".vae-evidence").get_attribute("y1"))
+            assert float(tab.locator("circle.vae-handle").get_attribute("cy")) >= line
+        tab.get_by_role("button", name="q := posterior").click()
+        values = readouts(tab)
+        assert values["ELBO"] == values["exact ln p(x)"]
+        assert (values["score function"], values["pathwise"]) == (18.63, 5.0)
+        assert (values["analytic KL"], values["STL"]) == (3.2, 0.0)
+        tab.get_by_role("button", name="q four times too narrow").click()
+        values = readouts(tab)
+        assert values["STL"] > values["pathwise"]
 
 
 def test_best_q_buttons(visit):

@@ -4,6 +4,7 @@ import itertools
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.patches import FancyArrowPatch
 
 from vae_lib import figures
 from vae_lib.figures import style
@@ -13,6 +14,12 @@ DIAGRAMS = {
     "with": lambda: figures.training_graph(True),
     "modes": figures.train_and_test_graph,
     "distributions": figures.three_distributions,
+    "map": lambda: figures.dependency_map(
+        {1: "Sums", 2: "Integrals", 3: "Series", 10: "Measure", 11: "A theorem"},
+        {2: {1: "limits"}, 3: {1: "terms"}, 10: {2: "area", 3: "convergence"}, 11: {10: "all", 1: "a"}},
+        helps={3: {2: "a test of convergence"}, 11: {3: "an example"}},
+        planned={11},
+    ),
     "bernoulli loss": lambda: figures.loss_anatomy(reconstruction=-8.1, rate=2.9, log_evidence=-10.6),
     "gaussian loss": lambda: figures.loss_anatomy(reconstruction=23.9, rate=9.9, log_evidence=14.1),
 }
@@ -58,7 +65,7 @@ def test_describes_itself(fig):
 
 
 def test_every_word_of_a_node_fits_its_box():
-    for name in ("without", "with", "modes", "distributions"):
+    for name in ("without", "with", "modes", "distributions", "map"):
         fig = DIAGRAMS[name]()
         fig.draw_without_rendering()
         (ax,) = fig.axes
@@ -71,7 +78,7 @@ def test_every_word_of_a_node_fits_its_box():
                     assert frame.x0 <= box.x0 <= box.x1 <= frame.x1, (name, text.get_text())
 
 
-@pytest.mark.parametrize("name", ["without", "with", "modes", "distributions"])
+@pytest.mark.parametrize("name", ["without", "with", "modes", "distributions", "map"])
 def test_nodes_leave_room_for_the_arrows_between_them(name):
     fig = DIAGRAMS[name]()
     fig.draw_without_rendering()
@@ -107,3 +114,34 @@ def test_the_loss_takes_its_numbers_from_the_caller():
 def test_a_loss_that_cannot_be_is_refused(numbers, part):
     with pytest.raises(ValueError, match=part):
         figures.loss_anatomy(**numbers)
+
+
+class TestDependencyMap:
+    def test_an_arc_for_each_use_and_none_leaves_the_sheet(self):
+        fig = DIAGRAMS["map"]()
+        fig.draw_without_rendering()
+        arcs = [p for p in fig.axes[0].patches if isinstance(p, FancyArrowPatch)]
+        assert len(arcs) == 8
+        assert sum(arc.get_linestyle() != "solid" and arc.get_linestyle() != "-" for arc in arcs) == 2
+        for arc in arcs:
+            assert arc.get_window_extent().x0 >= fig.bbox.x0
+
+    def test_says_in_words_what_it_draws(self):
+        markup = figures.render(DIAGRAMS["map"]())
+        assert "10, Measure: needs 2 for area, needs 3 for convergence." in markup
+        assert "11, A theorem (planned): needs 10 for all" in markup
+        assert "is helped by 2 for a test of convergence" in markup
+        assert "1, Sums: needs nothing before it." in markup
+
+    @pytest.mark.parametrize("needs", [{1: {2: "a"}}, {1: {1: "itself"}}])
+    def test_an_order_that_cannot_be_is_refused(self, needs):
+        with pytest.raises(ValueError, match="does not come before it"):
+            figures.dependency_map({1: "Sums", 2: "Integrals"}, needs)
+
+    def test_a_name_that_would_leave_the_sheet_is_refused(self):
+        with pytest.raises(ValueError, match=r"names\[2\] has room for 34 characters"):
+            figures.dependency_map({1: "Sums", 2: "Integrals of more than one variable"}, {})
+
+    def test_a_number_without_a_name_is_refused(self):
+        with pytest.raises(ValueError, match="2 uses 1; both need a name"):
+            figures.dependency_map({1: "Sums"}, {}, helps={2: {1: "a"}})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-import vae_lib
+import vae_lib.training
 from vae_lib.training.processes import how_many
 
 __all__ = ["commit", "device_of", "versions"]

@@ -40,7 +40,7 @@ def synthetic_linear_gaussian(
     Raises:
         ValueError: If n, the eigenvalues or the variance do not fit the description.
 
-    Book: chapter 7, chapter 8 (a linear VAE). Source: Tipping and Bishop (1999).
+    Book: chapter 7 (the best parameters), chapter 8 (a linear VAE). Source: Tipping and Bishop (1999).
 
     Example:
         >>> synthetic_linear_gaussian(500).shape

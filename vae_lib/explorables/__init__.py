@@ -24,8 +24,12 @@ from torch import Tensor
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
+from vae_lib.explorables.gradient_estimators import gradient_clouds
 from vae_lib.explorables.hidden import monte_carlo_wall, noise_to_ring
 from vae_lib.explorables.jensen import jensen_chord
+from vae_lib.explorables.likelihood import grey_bernoulli, sigma_weight
+from vae_lib.explorables.rate import rate_and_distortion
+from vae_lib.explorables.solvable import bug_switchboard, collapse_landscape, rotate_columns
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import VAE, StandardNormal
@@ -37,6 +41,10 @@ __all__ = [
     "SCRIPT_FILES",
     "Explorable",
     "bound_and_gap",
+    "bug_switchboard",
+    "collapse_landscape",
+    "gradient_clouds",
+    "grey_bernoulli",
     "in_book_build",
     "interpolation",
     "jensen_chord",
@@ -44,8 +52,11 @@ __all__ = [
     "monte_carlo_wall",
     "noise_to_ring",
     "predict",
+    "rate_and_distortion",
     "retrained",
+    "rotate_columns",
     "script",
+    "sigma_weight",
     "two_kls",
 ]
 

@@ -22,6 +22,7 @@ from vae_lib.figures.diagrams import (
 from vae_lib.figures.emit import describe, render, show
 from vae_lib.figures.images import show_images
 from vae_lib.figures.live import LiveCurve, training_curve
+from vae_lib.figures.maps import dependency_map
 from vae_lib.figures.panels import (
     axis_labels,
     band,
@@ -49,6 +50,7 @@ __all__ = [
     "band",
     "bars",
     "contours",
+    "dependency_map",
     "describe",
     "hline",
     "label",

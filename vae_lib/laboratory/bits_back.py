@@ -63,8 +63,8 @@ def bits_back(model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"]) -
     Raises:
         ValueError: q is no table (M, K) of distributions.
 
-    Book: chapter 11 (bits back), chapter 4. Source: Hinton and van Camp (1993); Doersch (2016),
-    section 2.4.2.
+    Book: chapter 11 (bits back), chapter 4 (free energy). Source: Hinton and van Camp (1993);
+    Doersch (2016), section 2.4.2.
 
     Example:
         >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])

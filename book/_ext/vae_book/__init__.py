@@ -2,7 +2,7 @@
 
 import os
 
-from . import api, downloads, exercises, figures, formulas, ledger, numbering
+from . import api, downloads, exercises, figures, formulas, ledger, numbering, sheet
 
 # Kernels inherit this: their figures leave out the script that the page already carries.
 os.environ["VAE_BOOK_BUILD"] = "1"
@@ -16,4 +16,5 @@ def setup(app):
     api.setup(app)
     exercises.setup(app)
     figures.setup(app)
+    sheet.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -59,7 +59,7 @@ def _differences(
         gradient = np.zeros_like(parameters[name])
         for index in np.ndindex(gradient.shape):
             sides = []
-            for sign in (1.0, -1.0):
+            for sign in (+1.0, -1.0):
                 moved = parameters[name].copy()
                 moved[index] += sign * step
                 sides.append(float((grad_output * _forward(x, {**parameters, name: moved})).sum()))

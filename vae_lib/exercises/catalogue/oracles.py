@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 __all__ = [
+    "given_all_else",
     "kl_by_quadrature",
     "kl_of_rows",
+    "summit",
     "tables",
     "tensor",
 ]
@@ -61,3 +63,40 @@ def kl_by_quadrature(
     log_q = -0.5 * t**2 - np.log(std_q)
     log_p = -0.5 * ((mean_q + std_q * t - mean_p) / std_p) ** 2 - np.log(std_p)
     return tensor(((log_q - log_p) * weight).sum(-1))
+
+
+def given_all_else(weight: torch.Tensor, variance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Conditioning in the joint Gaussian of z and x, for z ~ N(0, I) and x|z ~ N(weight z, variance I).
+
+    Returns the matrix of E[z|x], (latent, pixels), and the variance of each z when x and all others are
+    known, (latent,): one over the diagonal of the joint precision, pixels and latents together.
+
+    Example:
+        >>> given_all_else(tensor([[1.0]]), 1.0)
+        (tensor([[0.5000]], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+    """
+    w = weight.numpy()
+    pixels, latent = w.shape
+    of_x = w @ w.T + variance * np.eye(pixels)
+    joint = np.block([[np.eye(latent), w.T], [w, of_x]])
+    alone = 1.0 / np.diag(np.linalg.inv(joint))[:latent]
+    return tensor(np.linalg.solve(of_x, w).T), tensor(alone)
+
+
+def summit(height: Callable[..., torch.Tensor], *starts: Sequence[float]) -> np.ndarray:
+    """Where a smooth function of a few numbers is largest, by BFGS from several places.
+
+    Example:
+        >>> summit(lambda a, b: -((a - 1) ** 2) - (b + 2) ** 2, (0.0, 0.0)).round(6).tolist()
+        [1.0, -2.0]
+    """
+    from scipy.optimize import minimize
+
+    def depth(point: np.ndarray) -> tuple[float, np.ndarray]:
+        leaf = torch.tensor(point, dtype=torch.float64, requires_grad=True)
+        value = -height(*leaf)
+        (slope,) = torch.autograd.grad(value, leaf)
+        return value.item(), slope.numpy()
+
+    found = [minimize(depth, start, jac=True, method="BFGS", options={"gtol": 1e-9}) for start in starts]
+    return min(found, key=lambda each: each.fun).x
