@@ -34,6 +34,9 @@
     each("td code.literal .pre", function (name) {
       if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/_(?=[^_<])/g, "_<wbr>");
     });
+    each("h1 code.literal .pre", function (name) {
+      if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/\./g, ".<wbr>");
+    });
     // a number may part before its ±, and not between the ± and the standard error
     each(".pasted-text", function (number) {
       if (!number.childElementCount) number.textContent = number.textContent.replace(/± /g, "±\u00a0");
