@@ -102,7 +102,7 @@ def _mistaken(bug: str, lam: float, variance: float, right: dict[str, float]) ->
         yield "other-root", {"d": 0.5 / right["d"]}  # the product of the two roots is ½
         yield (
             "true-elbo",
-            right | {"printed": printed("none", lam, variance, *point[:2], point[2] ** 2).item()},
+            right | {"printed": printed("none", lam, variance, point[0], point[1], point[2] ** 2).item()},
         )
         yield "drawn-variance", right | {"d": right["d"] ** 2}
     else:
