@@ -24,8 +24,8 @@ MISTAKES = {
     "no-log-det": "the log-determinant is missing",
     "log-det-unhalved": "the ½ does not reach the log-determinant",
     "decoder-alone": "this is ln p(x | z = 0): the latents widen the density by WWᵀ",
-    "no-inverse": "M⁻¹ is missing between the two Wᵀy",
-    "identity-in-m": "M has the identity in place of σ²I",
+    "no-inverse": "the inverse of M is missing between the two Wᵀy",
+    "identity-in-m": "the identity stands in M in place of σ²I",
     "constant-once": "ln 2π is not counted D times",
     "negated": "the sign is turned: this is −ln p(x)",
     "pixel-averaged": "ln p(x) is divided by the number of pixels: they are summed",
@@ -103,7 +103,7 @@ def _mistaken(
     x: Tensor, weight: Tensor, mu: Tensor, variance: float
 ) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     right = _by_large_matrix(x, weight, mu, variance)
-    pixels, latent = weight.shape
+    pixels, latent = (int(size) for size in weight.shape)
     yield "too-large", {"value": right, "too large": 1.0}
     y, w = (x - mu).numpy(), weight.numpy()
     plain = w.T @ w
