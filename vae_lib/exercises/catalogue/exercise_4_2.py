@@ -33,6 +33,8 @@ MISTAKES = {
     "reconstruction-negated": "the sign of the reconstruction is turned: it is E_q ln p(x|z)",
     "evidence-diagonal": "the pixels are taken for independent: the covariance of x is WWᵀ + σ²I",
     "evidence-is-elbo": "log_evidence is the ELBO again: ln p(x) lies above it, by the gap",
+    "one-number": "each of the six is the ELBO: wanted are its parts, two for each form",
+    "pairs-exchanged": "the first and the second pair change places: log_joint and entropy come first",
     "rate-sign": "the sign of the rate is turned: a KL is never negative",
     "swapped": "rate and gap change places: the rate goes with the prior, the gap with the posterior",
     "gap-is-rate": "the gap is the distance to the prior: it is that to the posterior",
@@ -128,6 +130,14 @@ def _mistaken(**inputs: Any) -> Iterator[tuple[str, Values]]:
     yield "reconstruction-negated", right | {"reconstruction": -right["reconstruction"]}
     yield "evidence-diagonal", right | {"log_evidence": found["evidence_diagonal"]}
     yield "evidence-is-elbo", right | {"log_evidence": right["log_evidence"] - right["gap"]}
+    elbo = right["reconstruction"] - right["rate"]
+    yield "one-number", dict.fromkeys(NAMES, elbo)
+    yield "pairs-exchanged", right | {
+        "log_joint": right["reconstruction"],
+        "entropy": right["rate"],
+        "reconstruction": right["log_joint"],
+        "rate": right["entropy"],
+    }
     yield "rate-sign", right | {"rate": -right["rate"]}
     yield "swapped", right | {"rate": right["gap"], "gap": right["rate"]}
     yield "gap-is-rate", right | {"gap": right["rate"]}

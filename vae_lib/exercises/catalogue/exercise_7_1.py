@@ -28,6 +28,7 @@ MISTAKES = {
     "noise-std": "the square root of the noise is returned: what is wanted is a variance",
     "not-shortened": "the noise is not subtracted: a column's squared length is λ − σ², not λ",
     "no-root": "the square root is missing: λ − σ² is the squared length of a column",
+    "rows-for-columns": "rows of the matrix of axes stand where its columns belong, or the other way round",
     "not-centred": "the mean of the data is not the mean of the model",
     "value-summed": "ln p(x) is added up over the data: the mean is wanted",
     "value-no-constant": "D ln 2π is missing in the value",
@@ -52,14 +53,14 @@ def known_data(
 
 
 def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Values:
-    parts = as_named(answers[0](*inputs.values()), ("W", "mu", "variance", "value"), of=tuple)
+    parts = as_named(answers[0](*inputs.values()), ("W", "mu", "variance", "mean ln p"), of=tuple)
     shape, flat = numbers(parts["W"])
     wanted = (inputs["x"].shape[1], inputs["q"])
     if shape != wanted:
         raise WrongForm(f"W has the shape {shape}; wanted (D, q) = {wanted}, one column for each latent")
     weight = torch.tensor(flat, dtype=torch.float64).reshape(shape)
     # any rotation of the latents is as good: W is compared through W Wᵀ
-    return {"W Wᵀ": weight @ weight.T, **{name: parts[name] for name in ("mu", "variance", "value")}}
+    return {"W Wᵀ": weight @ weight.T, **{name: parts[name] for name in ("mu", "variance", "mean ln p")}}
 
 
 def _right(x: Tensor, axes: np.ndarray, mean: np.ndarray, variances: np.ndarray, q: int) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _right(x: Tensor, axes: np.ndarray, mean: np.ndarray, variances: np.ndarray,
     square = axes[:, :q] * (variances[:q] - noise) @ axes[:, :q].T
     density = multivariate_normal(mean, square + noise * np.eye(len(variances)))
     value = float(density.logpdf(x.numpy()).mean())
-    return {"W Wᵀ": tensor(square), "mu": tensor(mean), "variance": noise, "value": value}
+    return {"W Wᵀ": tensor(square), "mu": tensor(mean), "variance": noise, "mean ln p": value}
 
 
 def _mistaken(
@@ -95,17 +96,25 @@ def _mistaken(
     turned = axes[:, ::-1][:, :q]
     for lengths in (kept - noise, (kept - noise)[::-1]):
         yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
-    yield "value-per-datum", lambda got: len(got["value"]) == count
+    yield "value-per-datum", lambda got: len(got["mean ln p"]) == count
+    # the sign of an axis is free: only the diagonal of W Wᵀ is certain
+    crossed = axes.T[:, :q] ** 2 @ (kept - noise)
+    yield (
+        "rows-for-columns",
+        lambda got: all(
+            abs(got["W Wᵀ"][i * (size + 1)] - crossed[i]) < 1e-6 * (1 + crossed[i]) for i in range(size)
+        ),
+    )
     yield "not-centred", {"mu": torch.zeros(size, dtype=torch.float64)}
     exact = {"variance": noise, "W Wᵀ": right["W Wᵀ"]}
     for name, value in (
-        ("value-summed", count * right["value"]),
-        ("value-no-constant", right["value"] + size / 2 * math.log(2 * math.pi)),
-        ("value-per-pixel", right["value"] / size),
-        ("value-no-d", right["value"] + size / 2),
-        ("value-no-half", 2 * right["value"]),
+        ("value-summed", count * right["mean ln p"]),
+        ("value-no-constant", right["mean ln p"] + size / 2 * math.log(2 * math.pi)),
+        ("value-per-pixel", right["mean ln p"] / size),
+        ("value-no-d", right["mean ln p"] + size / 2),
+        ("value-no-half", 2 * right["mean ln p"]),
     ):
-        yield name, exact | {"value": value}
+        yield name, exact | {"mean ln p": value}
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:

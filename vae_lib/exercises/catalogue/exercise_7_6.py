@@ -26,6 +26,7 @@ MISTAKES = {
     "difference-under-root": "under the root stands half the *difference* of the diagonal's entries",
     "variance-missing": "the variance is not used",
     "time-for-rate": "the time is returned: the rate is one over it",
+    "trace": "the trace is returned: that is the sum of both eigenvalues",
     "threshold-only": "only λ − σ² is returned: it has the sign of the rate, not its size",
     "std-for-variance": "the variance is squared, or its root is taken: it is σ² already",
     "batch-averaged": "the batch is averaged: keep one rate per pair",
@@ -72,6 +73,7 @@ def _mistaken(lam: Tensor, variance: Tensor, right: Tensor) -> Iterator[tuple[st
         ("halved", right / 2),
         ("off-diagonal-halved", [np.linalg.eigvalsh(each * dim)[1] for each in matrices]),
         ("determinant", [np.linalg.det(each) for each in matrices]),
+        ("trace", [np.trace(each) for each in matrices]),
         ("threshold-only", lam - variance),
         ("std-for-variance", [np.linalg.eigvalsh(_curvature(a, b**2))[1] for a, b in pairs]),
     ):

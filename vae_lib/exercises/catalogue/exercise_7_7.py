@@ -26,6 +26,7 @@ MISTAKES = {
     "other-root": "the larger root of the quadratic is taken: it is no maximum",
     "drawn-variance": "d is the variance that is drawn: what is asked for is the one that the KL is told",
     "d-of-the-right-loss": "d is σ²/(w² + σ²), as in the right loss: KL(p‖q) has its slope zero elsewhere",
+    "v-for-d": "the second number is v, the encoder's weight: d, its variance, is wanted",
     "true-elbo": "the third number is the true ELBO: what is asked for is what the faulty program prints",
     "true-evidence": "the third number is ln p(x): what is asked for is what the faulty program prints",
     "loss-for-objective": "the third number has its sign turned: the program prints an ELBO, not a loss",
@@ -73,15 +74,16 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 
 
 def _mistaken(bug: str, lam: float, variance: float, right: dict[str, float]) -> Iterator[tuple[str, Values]]:
+    w, v, d = _by_climbing(bug, lam, variance)
     yield "right-loss", {"w2": lam - variance, "d": variance / lam}
     yield "model-variance", right | {"w2": right["w2"] + variance}
     yield "std", right | {"d": math.sqrt(right["d"])}
     yield "swapped", right | {"w2": right["d"], "d": right["w2"]}
     yield "w-not-squared", right | {"w2": math.sqrt(right["w2"])}
+    yield "v-for-d", {"w2": right["w2"], "d": v}
     normaliser = -0.5 * math.log(2 * math.pi * variance)
     yield "no-normaliser", right | {"printed": right["printed"] - normaliser}
     yield "loss-for-objective", right | {"printed": -right["printed"]}
-    w, v, d = _by_climbing(bug, lam, variance)
     point = [torch.tensor(value, dtype=torch.float64) for value in (w, v, d)]
     yield "true-elbo", right | {"printed": printed("none", lam, variance, *point).item()}
     s = w**2 + variance
