@@ -247,7 +247,7 @@ def test_every_exercise_speaks_of_itself(number):
     lesson = find(number)
     assert lesson.id == number
     for text in lesson.mistakes.values():
-        symbol = len(text.split()[0]) == 1 or text[0] in "−0" or not text[0].isascii()
+        symbol = len(text.split()[0]) == 1 or not text[0].isalpha() or not text[0].isascii()
         assert symbol or text[0].islower(), "a mistake completes the sentence 'this is what you get when …'"
     assert not any(text.endswith(".") for text in lesson.mistakes.values())
 

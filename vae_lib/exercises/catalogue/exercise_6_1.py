@@ -18,13 +18,17 @@ MISTAKES = {
     "own-noise": "fresh noise is drawn inside: use the noise that is given",
     "no-gradient": "the gradient is cut: z must stay a function of mean and log_var",
     "mean-gradient-only": "the gradient reaches the mean only: σ must stay a function of log_var",
+    "log-var-gradient-only": "the gradient reaches log_var only: the mean must not be cut off",
     "no-noise": "the noise is not used: z is the mean",
     "noise-is-one": "the noise is not used: z is always mean + σ",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
     "std-is-log-var": "log_var is used as the standard deviation: take exp(½ log_var)",
     "softplus": "the width is a softplus of log_var: σ is exp(½ log_var), since log_var is ln σ²",
+    "std-is-sqrt-log-var": "σ is the square root of exp(log_var), not of log_var, which may be negative",
+    "exponent-doubled": "the exponent is doubled: a square root halves it, exp(½ log_var)",
     "std-unused": "the noise is added as it is: it has to be scaled by σ",
-    "std-of-everything": "the mean is scaled by σ as well: only the noise is",
+    "std-of-everything": "the mean is scaled as well: only the noise is, by σ",
+    "no-mean": "the mean is missing: z = mean + σ·noise",
     "small-noise": "the noise is made smaller, by 0.01: q has the standard deviation σ",
     "inverse-std": "the noise is divided by σ: it is multiplied",
     "latent-summed": "the latents are summed: z has the shape of the mean",
@@ -57,15 +61,19 @@ def _mistaken(
     mean: np.ndarray, log_var: np.ndarray, noise: np.ndarray
 ) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     std = np.sqrt(np.exp(log_var))
-    z = _quantiles(mean, log_var, noise)
+    z, slope = _quantiles(mean, log_var, noise), _slope(mean, log_var, noise)
     yield "own-noise", lambda got: got["z"] != got["z again"]
     for sign in (+1.0, -1.0):
         moved = mean + sign * (z - mean)
         yield "no-gradient", _named(moved, 0.0 * z, 0.0)
         yield "mean-gradient-only", _named(moved, 0.0 * z)
+        yield "log-var-gradient-only", _named(moved, sign * slope, 0.0)
+        yield "no-mean", {"z": tensor(sign * std * noise)}
         for name, spread in (
             ("std-is-exp-log-var", np.exp(log_var) * noise),
             ("std-is-log-var", log_var * noise),
+            ("std-is-sqrt-log-var", np.where(log_var < 0.0, np.nan, np.sqrt(np.abs(log_var))) * noise),
+            ("exponent-doubled", np.exp(2.0 * log_var) * noise),
             ("std-unused", noise),
             ("softplus", np.log1p(np.exp(log_var)) * noise),
             ("small-noise", 0.01 * std * noise),
@@ -76,6 +84,7 @@ def _mistaken(
     yield "noise-is-one", {"z": tensor(mean + std)}
     yield "noise-is-one", {"z": tensor(mean + std**2)}
     yield "std-of-everything", {"z": tensor((mean + noise) * std)}
+    yield "std-of-everything", {"z": tensor((mean + std) * noise)}
     yield "latent-summed", {"z": tensor(z.sum(-1))}
 
 

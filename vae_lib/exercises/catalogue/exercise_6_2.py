@@ -22,12 +22,17 @@ MISTAKES = {
     "no-score": "the value is not multiplied by the score",
     "no-value": "the score stands alone: multiply it by the value f(z)",
     "value-of-noise": "f is evaluated at the noise: it belongs at z = mean + noise",
+    "negated": "the sign is turned round: the score of the mean is + (z − mean)",
+    "value-of-mean": "f is evaluated at the mean: it belongs at z = mean + noise",
+    "value-averaged": "the squares are averaged over the coordinates: f(z) is their sum",
     "own-square-only": (
         "each coordinate is weighed with its own square: right on average, and quieter, but the score "
         "function knows only the whole value f(z)"
     ),
     "baseline": "a baseline is subtracted: right on average, and quieter, but not asked for here",
     "slope-at-noise": "the slope is taken at the noise: it belongs at z = mean + noise",
+    "slope-at-mean": "the slope is taken at the mean: that is the exact gradient; each draw has 2z",
+    "value-for-slope": "the path returns z²: what is wanted is its slope",
     "no-two": "the slope of z² is 2z: the 2 is missing",
     "path-times-noise": "the slope is multiplied by the noise: that is how σ moves z, the mean moves it by 1",
     "slope-summed": "the slopes are summed over the coordinates: each coordinate of the mean has its own",
@@ -74,6 +79,9 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
         ("no-score", value[:, 0]),
         ("no-value", noise),
         ("value-of-noise", _square(noise)[:, None] * noise),
+        ("negated", -score),
+        ("value-of-mean", (mean**2).sum() * noise),
+        ("value-averaged", value * noise / len(mean)),
         ("own-square-only", z**2 * noise),
         ("baseline", (value - value.mean()) * noise),
         ("baseline", (value - others) * noise),
@@ -84,6 +92,8 @@ def _mistaken(mean: np.ndarray, noise: np.ndarray) -> Iterator[tuple[str, Values
         yield name, {"score": tensor(wrong)}
     for name, wrong in (
         ("slope-at-noise", 2.0 * noise),
+        ("slope-at-mean", 2.0 * mean + 0.0 * z),
+        ("value-for-slope", z**2),
         ("no-two", z),
         ("path-times-noise", path * noise),
         ("slope-summed", path.sum(-1)),

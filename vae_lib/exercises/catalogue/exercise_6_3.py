@@ -26,16 +26,19 @@ MISTAKES = {
     "covariance-times-noise": "the noise is multiplied by the covariance LLᵀ: multiply it by L",
     "log-std-on-diagonal": "log_std stands on the diagonal: σ is exp(log_std)",
     "std-is-half": "σ is exp(½ log_std): here the network puts out ln σ, not ln σ²",
+    "std-is-double": "σ is exp(2 log_std): the network puts out ln σ, so σ is exp(log_std)",
+    "no-mean": "the mean is missing: z = mean + L·noise",
+    "negated": "ln q has the other sign",
     "no-log-det": "the sum of ln σ is missing in ln q",
     "plus-log-det": "the sum of ln σ is added in ln q: it is subtracted",
-    "log-det-of-covariance": "ln σ is subtracted twice: ln det L belongs there, half of ln det LLᵀ",
+    "log-det-of-covariance": "ln σ is counted twice, or by half: ln det L belongs there, half of ln det LLᵀ",
     "no-constant": "−½ ln 2π is missing in ln q, once for every latent",
     "constant-once": "−½ ln 2π is counted once: every latent has one",
     "no-half": "the ½ in front of ε² is missing in ln q",
     "log-det-of-raw": "ln q holds the diagonal of raw: the diagonal of L is σ",
     "std-for-log-std": "σ is subtracted in ln q: it is ln σ, which is log_std",
     "independent-density": "ln q is that of independent latents: z leans, and its density must too",
-    "density-of-z": "ln q is taken as if z − mean were the noise: undo L first",
+    "density-of-z": "ln q is taken as if z, or z − mean, were the noise: undo L first",
     "latent-averaged": "ln q is averaged over the latents: it is a sum",
     "batch-summed": "ln q is summed over the batch: one value per example",
 }
@@ -88,8 +91,13 @@ def _mistaken(inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Values | 
         ("covariance-times-noise", factors @ factors.transpose(0, 2, 1)),
         ("log-std-on-diagonal", factors - diagonal + np.einsum("bi,ij->bij", log_std, np.eye(latent))),
         ("std-is-half", factors - diagonal + np.einsum("bi,ij->bij", np.exp(0.5 * log_std), np.eye(latent))),
+        (
+            "std-is-double",
+            factors - diagonal + np.einsum("bi,ij->bij", np.exp(2.0 * log_std), np.eye(latent)),
+        ),
     ):
         yield name, {"z": tensor(mean + _apply(wrong, noise))}
+    yield "no-mean", {"z": tensor(_apply(factors, noise))}
     moved = right["z"] - mean
     independent = -0.5 * ((moved / np.exp(log_std)) ** 2 + math.log(2.0 * math.pi)).sum(-1)
     as_noise = -0.5 * (moved**2).sum(-1) - 0.5 * latent * math.log(2.0 * math.pi)
@@ -106,6 +114,9 @@ def _mistaken(inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Values | 
         ("independent-density", independent - log_det),
         ("density-of-z", as_noise - log_det),
         ("density-of-z", as_noise),
+        ("density-of-z", -0.5 * (right["z"] ** 2).sum(-1) - 0.5 * latent * math.log(2.0 * math.pi) - log_det),
+        ("log-det-of-covariance", normal - 0.5 * log_det),
+        ("negated", -right["log_q"]),
         ("latent-averaged", right["log_q"] / latent),
         ("batch-summed", right["log_q"].sum()),
     ):

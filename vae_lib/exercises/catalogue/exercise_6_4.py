@@ -20,7 +20,10 @@ NAMES = ("mean", "log_var")
 
 MISTAKES = {
     "own-noise": "fresh noise is drawn inside: use the noise that is given",
-    "keeps-the-score": "the score is still in it: inside ln q the parameters have to be held constant",
+    "keeps-the-score": (
+        "the score is still in it: inside ln q the parameters have to be held constant (a closed entropy "
+        "keeps it, too)"
+    ),
     "wrong-branch": "the wrong branch is stopped: z has to stay differentiable in ln q, its parameters not",
     "z-is-cut": "z is cut off from its parameters: nothing flows through the draw",
     "no-log-q": "ln q is left out, or stopped as a whole: its slope in z belongs in the gradient",
@@ -28,6 +31,7 @@ MISTAKES = {
     "latent-averaged": "ln q is averaged over the latents: it is a sum",
     "negated": "the sign is that of a loss: the gradient of the ELBO is asked for",
     "no-half": "∂z/∂log_var is σε: the ½ is missing",
+    "slope-of-std": "the part of log_var is a slope in z or in σ: the chain rule adds ∂z/∂log_var = ½σε",
     "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
     "averaged": "the gradient is divided by the number of draws: keep one gradient per draw",
     "summed": "the gradients are summed over the draws: keep one gradient per draw",
@@ -68,7 +72,7 @@ def _slopes(inputs: Mapping[str, Any], std: np.ndarray, z: np.ndarray) -> tuple[
     return of_p, of_q
 
 
-def _through(slope: np.ndarray, jump: np.ndarray) -> dict[str, np.ndarray]:
+def _through(slope: np.ndarray, jump: np.ndarray | float) -> dict[str, np.ndarray]:
     return {"mean": slope, "log_var": slope * jump}
 
 
@@ -112,6 +116,10 @@ def _mistaken(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Values | Callabl
         wide_p, wide_q = _slopes(inputs, in_density, place)
         for factor in (0.5, 1.0):
             yield "std-is-exp-log-var", _tensors(_through(wide_p - wide_q, factor * wide * noise))
+    _, other_q = _slopes(inputs, wide, z)  # the wrong one in the density alone
+    yield "std-is-exp-log-var", _tensors(_through(of_p - other_q, 0.5 * spread))
+    for jump in (noise, 1.0):
+        yield "slope-of-std", _tensors(_through(of_p - of_q, jump))
     yield "averaged", _tensors({name: value / len(noise) for name, value in right.items()})
     for name, reduced in (("averaged", np.mean), ("summed", np.sum)):
         yield name, _tensors({key: reduced(value, axis=0) for key, value in right.items()})

@@ -19,7 +19,11 @@ PARAMETERS = ("weight", "encoder", "log_var")
 MISTAKES = {
     "own-noise": "fresh noise is drawn inside: use the noise that is given",
     "no-half-std": "the slope of z in log_var is ½σε: a factor is missing or there are too many",
-    "slope-of-std": "the gradient of log_var is that of σ, or of σ²: its slope in log_var is missing",
+    "slope-of-std": "the gradient is that of σ, σ² or ln σ: its slope in log_var is missing",
+    "std-is-exp-log-var": "exp(log_var) is used as the standard deviation: that is the variance",
+    "rate-no-one": "the −1 of the rate is missing: its derivatives are μ and ½(σ² − 1)",
+    "rate-through-the-draw": "the rate's −μ is taken through the draw, too: it belongs to the encoder only",
+    "no-reconstruction": "the log-variance gets the rate only: it also moves z",
     "no-rate": "the rate has no part in a gradient of the encoder: its derivatives are μ and ½(σ² − 1)",
     "rate-added": "the rate is added: the ELBO subtracts it",
     "rate-no-half": "the ½ in front of the rate is missing: its derivatives are μ and ½(σ² − 1)",
@@ -81,6 +85,11 @@ def _mistaken(
         ("no-half-std", 0.5 * scaled - rate_log),
         ("no-half-std", 0.5 * std**2 * scaled - rate_log),
         ("no-half-std", std**2 * scaled - rate_log),
+        ("no-half-std", 0.5 * std * signal.sum(0) - rate_log),
+        ("rate-no-one", reconstruction - rate_log - 0.5 * batch),
+        ("rate-through-the-draw", right["log_var"] - 0.5 * std * (mean * noise).sum(0)),
+        ("no-reconstruction", -rate_log),
+        ("slope-of-std", 2.0 * right["log_var"]),
         ("slope-of-std", right["log_var"] / (0.5 * std)),
         ("slope-of-std", right["log_var"] / std**2),
         ("slope-of-std", scaled - batch * (std - 1.0 / std)),
@@ -107,6 +116,9 @@ def _mistaken(
         "log_var": tensor(reconstruction - of_rate),
     }
     yield "rate-sampled", _tensors(right) | drawn
+    wide = _differences({**inputs, "log_var": 2.0 * inputs["log_var"]})
+    for factor in (1.0, 2.0):
+        yield "std-is-exp-log-var", _tensors({**wide, "log_var": factor * wide["log_var"]})
     at_mean = (x - mean @ inputs["weight"].T) / variance
     yield "noise-unused", {"weight": tensor(at_mean.T @ mean)}
     yield "mean-in-weight", {"weight": tensor(residual.T @ mean)}

@@ -21,6 +21,9 @@ MISTAKES = {
     "smallest-kept": "the smallest principal variances are kept: torch.linalg.eigh puts them first",
     "noise-summed": "the left-over variances are added up: the noise is their mean",
     "noise-over-all": "the left-over variances are divided by D: there are only D − q of them",
+    "one-left-over": "the noise is one of the left-over variances: it is the mean of all of them",
+    "mean-of-all": "the noise is the mean of all variances: take those that are left over",
+    "axes-in-the-other-order": "lengths and axes do not match: eigh's columns rise as its values do",
     "n-minus-one": "the covariance is divided by N − 1: the maximum of the likelihood has N",
     "noise-std": "the square root of the noise is returned: what is wanted is a variance",
     "not-shortened": "the noise is not subtracted: a column's squared length is λ − σ², not λ",
@@ -29,6 +32,9 @@ MISTAKES = {
     "not-centred": "the mean of the data is not the mean of the model",
     "value-summed": "ln p(x) is added up over the data: the mean is wanted",
     "value-no-constant": "D ln 2π is missing in the value",
+    "value-per-datum": "ln p(x) of each datum is returned: their mean is wanted",
+    "value-per-pixel": "the value is divided by the number of pixels",
+    "value-no-d": "a D is missing in the value: the trace of C⁻¹S, which is D at the optimum",
     "value-no-half": "the ½ is missing in the value",
 }
 
@@ -77,6 +83,9 @@ def _mistaken(
         ("smallest-kept", variances[: size - q].mean()),
         ("noise-summed", left.sum()),
         ("noise-over-all", left.sum() / size),
+        ("one-left-over", left[0]),
+        ("one-left-over", left[-1]),
+        ("mean-of-all", variances.mean()),
         ("n-minus-one", noise * count / (count - 1)),
         ("noise-std", math.sqrt(noise)),
     ):
@@ -98,6 +107,15 @@ def _mistaken(
         ("value-summed", count * right["mean ln p"]),
         ("value-no-constant", right["mean ln p"] + size / 2 * math.log(2 * math.pi)),
         ("value-no-half", 2 * right["mean ln p"]),
+    turned = axes[:, ::-1][:, :q]
+    for lengths in (kept - noise, (kept - noise)[::-1]):
+        yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
+    yield "value-per-datum", lambda got: len(got["value"]) == count
+        ("value-summed", count * right["value"]),
+        ("value-no-constant", right["value"] + size / 2 * math.log(2 * math.pi)),
+        ("value-per-pixel", right["value"] / size),
+        ("value-no-d", right["value"] + size / 2),
+        ("value-no-half", 2 * right["value"]),
     ):
         yield name, exact | {"mean ln p": value}
 

@@ -22,6 +22,15 @@ MISTAKES = {
     "too-large": "a matrix with D × D entries is built: all you need is q × q",
     "log-det-sign": "the sign of ln det M is turned",
     "no-logarithm": "det M stands where its logarithm belongs",
+    "no-log-det": "the log-determinant is missing",
+    "log-det-unhalved": "the ½ does not reach the log-determinant",
+    "decoder-alone": "this is ln p(x | z = 0): the latents widen the density by WWᵀ",
+    "no-inverse": "M⁻¹ is missing between the two Wᵀy",
+    "identity-in-m": "M has the identity in place of σ²I",
+    "constant-once": "ln 2π is not counted D times",
+    "negated": "the sign is turned: this is −ln p(x)",
+    "pixel-averaged": "ln p(x) is divided by the number of pixels: they are summed",
+    "single-precision": "the numbers are rounded to single precision: the tensors are float64, keep to it",
     "no-pixels": "(D − q) ln σ² is missing in the log-determinant",
     "all-pixels": "ln σ² is counted D times: M holds q of its factors already",
     "distance-sign": "yᵀWM⁻¹Wᵀy is added: it is subtracted, what the latents explain shortens the distance",
@@ -30,8 +39,9 @@ MISTAKES = {
     "no-constant": "D ln 2π is missing",
     "no-half": "the ½ in front of everything is missing",
     "not-centred": "the mean is not subtracted from x",
-    "std-for-variance": "the variance is squared: it is σ² already",
+    "std-for-variance": "the variance is squared, or its root is taken: it is σ² already",
     "batch-averaged": "the batch is averaged: keep one value per datum",
+    "batch-summed": "the batch is summed: keep one value per datum",
 }
 
 
@@ -90,9 +100,11 @@ def _by_large_matrix(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> 
     return tensor(multivariate_normal(mu.numpy(), covariance).logpdf(x.numpy())).reshape(len(x))
 
 
-def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterator[tuple[str, Values]]:
+def _mistaken(
+    x: Tensor, weight: Tensor, mu: Tensor, variance: float
+) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     right = _by_large_matrix(x, weight, mu, variance)
-    pixels, latent = weight.shape
+    (pixels, latent) = weight.shape
     yield "too-large", {"value": right, "too large": 1.0}
     y, w = (x - mu).numpy(), weight.numpy()
     plain = w.T @ w
@@ -108,7 +120,35 @@ def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterato
     others = (pixels - latent) * math.log(variance)
     square = (y**2).sum(-1)
     distance = (square - explained(small)) / variance
+    identity = plain + np.eye(latent)
+
+    def rounded(got: Values) -> bool:
+        if got["too large"] != (0.0,) or len(got["value"]) != len(right):
+            return False
+        away = (tensor(got["value"]) - right).abs() / (1 + right.abs())
+        return bool(away.max() > 1e-9 and away.max() < 1e-3)
+
+    yield "single-precision", rounded
+    if len(right) > 1:
+        yield "batch-averaged", {"value": right.mean()}
+        yield "batch-summed", {"value": right.sum()}
     for name, value in (
+        ("log-det-sign", put_together(-others - inner, distance)),
+        ("no-log-det", put_together(0.0, distance)),
+        ("log-det-unhalved", put_together(2 * (others + inner), distance)),
+        ("decoder-alone", put_together(pixels * math.log(variance), square / variance)),
+        ("no-inverse", put_together(others + inner, (square - explained(np.eye(latent))) / variance)),
+        (
+            "identity-in-m",
+            put_together(
+                others + float(np.linalg.slogdet(identity)[1]), (square - explained(identity)) / variance
+            ),
+        ),
+        ("constant-once", right + (pixels - 1) / 2 * math.log(2 * math.pi)),
+        ("constant-once", right + (pixels - latent) / 2 * math.log(2 * math.pi)),
+        ("negated", -right),
+        ("pixel-averaged", right / pixels),
+        ("std-for-variance", _by_large_matrix(x, weight, mu, variance**0.5)),
         ("log-det-sign", put_together(others - inner, distance)),
         ("no-logarithm", put_together(others + math.exp(inner), distance)),
         ("no-pixels", put_together(inner, distance)),
@@ -123,7 +163,6 @@ def _mistaken(x: Tensor, weight: Tensor, mu: Tensor, variance: float) -> Iterato
         ("no-half", 2 * right),
         ("not-centred", _by_large_matrix(x, weight, torch.zeros_like(mu), variance)),
         ("std-for-variance", _by_large_matrix(x, weight, mu, variance**2)),
-        ("batch-averaged", right.mean()),
     ):
         yield name, {"value": value}
 

@@ -25,7 +25,12 @@ MISTAKES = {
     "std": "the standard deviations are returned: d holds variances",
     "precision": "d holds the precisions Mⱼⱼ/σ²: their inverses are wanted",
     "no-variance": "d = 1/Mⱼⱼ: the factor σ² is missing",
-    "not-scaled": "V is off by the factor σ²: with M/σ² in place of M, divide Wᵀ by σ² too",
+    "not-scaled": "V is off by the factor σ²: with M/σ² in place of M, divide Wᵀ by σ² too, and only then",
+    "identity-in-m": "M has the identity in place of σ²I",
+    "latent-by-latent": "each latent is inferred as if it were alone: V needs the whole inverse of M",
+    "log-variance": "the logarithms of the variances are returned: d holds variances",
+    "prior-variance": "d is 1 for every latent: that is the prior",
+    "eigenvalues": "d holds σ² over the eigenvalues of M: take its diagonal",
     "turned-over": "V is transposed: it takes x, with D entries, to z",
 }
 
@@ -46,12 +51,19 @@ def _mistaken(weight: Tensor, variance: float, right: Mapping[str, Tensor]) -> I
         ("std", np.sqrt(alone.numpy())),
         ("precision", np.diag(small) / variance),
         ("no-variance", 1.0 / np.diag(small)),
+        ("log-variance", np.log(alone.numpy())),
+        ("prior-variance", np.ones(latent)),
+        ("eigenvalues", variance / np.linalg.eigvalsh(small)),
+        ("identity-in-m", variance / np.diag(gram + np.eye(latent))),
     ):
         yield name, {"V": code, "d": tensor(value)}
     for name, matrix in (
         ("pseudo-inverse", tensor(np.linalg.pinv(w))),
         ("transpose", weight.T.contiguous()),
         ("not-scaled", variance * code),
+        ("not-scaled", code / variance),
+        ("identity-in-m", tensor(np.linalg.solve(gram + np.eye(latent), w.T))),
+        ("latent-by-latent", tensor(w.T / np.diag(small)[:, None])),
         ("turned-over", code.T.contiguous()),
     ):
         yield name, {"V": matrix}

@@ -22,6 +22,11 @@ MISTAKES = {
     "no-noise": "σ² is missing in M = WᵀW + σ²I",
     "no-logarithm": "product and determinant are subtracted as they are: both belong under a logarithm",
     "trace": "the trace of M stands for the logarithms of its diagonal",
+    "wrong-matrix": "C = WWᵀ + σ²I stands in place of M = WᵀW + σ²I",
+    "identity-in-m": "M has the identity in place of σ²I",
+    "logarithm-of-the-sum": "the logarithm is taken of the sum of the diagonal: sum the logarithms",
+    "latent-averaged": "the gap is averaged over the latents: it is a sum",
+    "always-zero": "this is zero: so it is only for orthogonal columns",
     "only-diagonal": "only the diagonal is there: subtract ln det M",
 }
 
@@ -43,7 +48,17 @@ def _mistaken(weight: Tensor, variance: float, right: float) -> Iterator[tuple[s
     small = gram + variance * np.eye(w.shape[1])
     log_det, diagonal = np.linalg.slogdet(small)[1], np.diag(small)
     of_posterior = variance * np.linalg.inv(small)
+    of_x, identity = w @ w.T + variance * np.eye(len(w)), gram + np.eye(w.shape[1])
+
+    def hadamard(m: np.ndarray) -> float:
+        return float(0.5 * (np.log(np.diag(m)).sum() - np.linalg.slogdet(m)[1]))
+
     for name, value in (
+        ("wrong-matrix", hadamard(of_x)),
+        ("identity-in-m", hadamard(identity)),
+        ("logarithm-of-the-sum", 0.5 * (np.log(diagonal.sum()) - log_det)),
+        ("latent-averaged", right / w.shape[1]),
+        ("always-zero", 0.0),
         ("negated", -right),
         ("no-half", 2 * right),
         ("other-direction", 0.5 * (np.log(np.diag(of_posterior)).sum() - np.linalg.slogdet(of_posterior)[1])),

@@ -20,7 +20,13 @@ NAMES = ("w2", "d", "rate", "distortion")
 
 MISTAKES = {
     "beta-turned": "the water level is σ²/β: it is the product, β σ²",
-    "beta-unused": "beta is not used",
+    "beta-unused": "beta is not used, or not everywhere: the level is β σ² in all four",
+    "rate-weighted": "the rate is multiplied by beta: the KL itself is asked for, without the weight",
+    "rate-turned": "the rate has its sign turned: it is never negative",
+    "order-changed": "the directions are sorted: each keeps its place",
+    "swapped": "rate and distortion are exchanged",
+    "std": "the standard deviations of the encoder are returned: d holds variances",
+    "not-shortened": "the level is not subtracted: w² is λ − βσ²",
     "not-clipped": "the directions under water are not cut off: there w² is 0, and a rate is never negative",
     "rate-in-bits": "the rate is in bits: take the natural logarithm",
     "rate-no-half": "the ½ of the rate is missing",
@@ -82,7 +88,18 @@ def _mistaken(
     for some in (("w2",), ("d",), ("rate",), ("d", "rate"), ("w2", "d"), ("w2", "rate")):
         yield "not-clipped", right | {name: unclipped[name] for name in some}
     under = eigenvalues < level
+    order = eigenvalues.argsort(descending=True)
+    yield "order-changed", {name: value[order] for name, value in right.items()}
+    yield "order-changed", {name: value[order.flip(0)] for name, value in right.items()}
+    yield "swapped", right | {"rate": right["distortion"], "distortion": right["rate"]}
     for name, key, value in (
+        ("rate-weighted", "rate", beta * right["rate"]),
+        ("rate-turned", "rate", -right["rate"]),
+        ("rate-turned", "rate", -unclipped["rate"]),
+        ("std", "d", right["d"].sqrt()),
+        ("not-shortened", "w2", torch.where(under, 0.0, eigenvalues)),
+        ("beta-unused", "distortion", eigenvalues.clamp(max=variance)),
+        ("beta-unused", "d", torch.where(under, 1.0, variance / eigenvalues)),
         ("rate-in-bits", "rate", right["rate"] / math.log(2)),
         ("rate-weighted", "rate", beta * right["rate"]),
         ("d-without-beta", "d", variance / (right["w2"] + variance)),

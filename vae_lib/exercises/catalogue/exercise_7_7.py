@@ -30,6 +30,11 @@ MISTAKES = {
     "true-elbo": "the third number is the true ELBO: what is asked for is what the faulty program prints",
     "true-evidence": "the third number is ln p(x): what is asked for is what the faulty program prints",
     "loss-for-objective": "the third number has its sign turned: the program prints an ELBO, not a loss",
+    "model-variance": "the model's variance w² + σ² is returned: w² is wanted",
+    "std": "d is a standard deviation: the variance that stands in the KL is wanted",
+    "swapped": "w² and d are exchanged",
+    "noise-kept": "v is that of the right loss: with σ²/20 it is w/(w² + σ²/20)",
+    "duality-constant": "this is the best ln p: the printed value has the factor 1/20 and a constant besides",
     "no-normaliser": "−½ ln 2πσ² is missing in the third number",
     "w-not-squared": "w is returned: w² is wanted",
 }
@@ -72,7 +77,11 @@ def _mistaken(
     bug: str, lam: float, variance: float, right: dict[str, float]
 ) -> Iterator[tuple[str, Values]]:
     w, v, d = _by_climbing(bug, lam, variance)
+def _mistaken(bug: str, lam: float, variance: float, right: dict[str, float]) -> Iterator[tuple[str, Values]]:
     yield "right-loss", {"w2": lam - variance, "d": variance / lam}
+    yield "model-variance", right | {"w2": right["w2"] + variance}
+    yield "std", right | {"d": math.sqrt(right["d"])}
+    yield "swapped", right | {"w2": right["d"], "d": right["w2"]}
     yield "w-not-squared", right | {"w2": math.sqrt(right["w2"])}
     yield "v-for-d", {"w2": right["w2"], "d": v}
     normaliser = -0.5 * math.log(2 * math.pi * variance)
@@ -83,11 +92,23 @@ def _mistaken(
     s = w**2 + variance
     yield "true-evidence", right | {"printed": -0.5 * (math.log(2 * math.pi * s) + lam / s)}
     if bug == "kl_averaged":
+        wrong_v = torch.tensor(w / (w**2 + variance), dtype=torch.float64)
+        yield (
+            "noise-kept",
+            right | {"printed": printed(bug, lam, variance, point[0], wrong_v, point[2]).item()},
+        )
+        best = -0.5 * (math.log(2 * math.pi * lam) + 1)
+        for value in (best, best / LATENTS):
+            yield "duality-constant", right | {"printed": value}
         level = variance * LATENTS
         yield "beta-upside-down", {"w2": max(lam - level, 0.0)}
         yield "beta-upside-down", {"w2": lam - level}
     elif bug == "std_is_exp_logvar":
         yield "other-root", {"d": 0.5 / right["d"]}  # the product of the two roots is ½
+        yield (
+            "true-elbo",
+            right | {"printed": printed("none", lam, variance, *point[:2], point[2] ** 2).item()},
+        )
         yield "drawn-variance", right | {"d": right["d"] ** 2}
     else:
         yield "d-of-the-right-loss", {"w2": right["w2"], "d": variance / s}
