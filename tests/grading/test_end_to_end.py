@@ -29,7 +29,7 @@ def graded(course, answers, tmp_path_factory):
         for number, kind in (("2.1", first), ("2.2", second)):
             cell = next(c for c in book.cells if c.id == f"answer-{number.replace('.', '-')}")
             # as a student would write it
-            cell.source = re.sub(r" *###.*\n| *# instructors_only\n", "", answers[number][kind] + "\n")
+            cell.source = re.sub(rf" *###.*\n| *# {builder.MARKER}\n", "", answers[number][kind] + "\n")
         nbformat.write(book, handed / f"{student}.ipynb")
     (handed / "emmy.ipynb").write_text("{")
     (course.root / "students.txt").write_text("ada\nalan\nemmy\ngrace\n")
@@ -122,6 +122,19 @@ def test_the_gradebook_of_nbgrader_agrees(graded):
     # what formgrader shows
     notebook = nbformat.read(graded.autograded("alan", NAME), as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_the_feedback_of_nbgrader_itself_hides_the_tests(graded, monkeypatch):
+    from nbgrader.apps import NbGraderAPI
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader(str(graded.config)).load_config()
+    config.CourseDirectory.feedback_directory = "nbgraders"
+    done = NbGraderAPI(config=config).generate_feedback(NAME, "alan", force=True)
+    assert done["success"], done["log"]
+    assert "2.1: wrong values" in (graded.root / "nbgraders" / "alan" / NAME / f"{NAME}.html").read_text()
+    assert builder.find_leaks(graded.root / "nbgraders") == []
+    assert builder.find_leaks(graded.root / "autograded") != []
 
 
 def test_a_mark_by_hand_counts(graded):
