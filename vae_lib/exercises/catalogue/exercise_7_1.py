@@ -101,21 +101,18 @@ def _mistaken(
             abs(got["W Wᵀ"][i * (size + 1)] - crossed[i]) < 1e-6 * (1 + crossed[i]) for i in range(size)
         ),
     )
+    turned = axes[:, ::-1][:, :q]
+    for lengths in (kept - noise, (kept - noise)[::-1]):
+        yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
+    yield "value-per-datum", lambda got: len(got["mean ln p"]) == count
     yield "not-centred", {"mu": torch.zeros(size, dtype=torch.float64)}
     exact = {"variance": noise, "W Wᵀ": right["W Wᵀ"]}
     for name, value in (
         ("value-summed", count * right["mean ln p"]),
         ("value-no-constant", right["mean ln p"] + size / 2 * math.log(2 * math.pi)),
+        ("value-per-pixel", right["mean ln p"] / size),
+        ("value-no-d", right["mean ln p"] + size / 2),
         ("value-no-half", 2 * right["mean ln p"]),
-    turned = axes[:, ::-1][:, :q]
-    for lengths in (kept - noise, (kept - noise)[::-1]):
-        yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
-    yield "value-per-datum", lambda got: len(got["value"]) == count
-        ("value-summed", count * right["value"]),
-        ("value-no-constant", right["value"] + size / 2 * math.log(2 * math.pi)),
-        ("value-per-pixel", right["value"] / size),
-        ("value-no-d", right["value"] + size / 2),
-        ("value-no-half", 2 * right["value"]),
     ):
         yield name, exact | {"mean ln p": value}
 

@@ -52,7 +52,6 @@ def _mistaken(lam: Tensor, variance: Tensor, right: Tensor) -> Iterator[tuple[st
     pairs = list(zip(lam.tolist(), variance.tolist(), strict=True))
     matrices = [_curvature(*pair) for pair in pairs]
     dim = np.array([[1.0, 0.5], [0.5, 1.0]])
-    one = tensor([1.0] * len(pairs))
     summed, apart = -(1 / variance + lam) / 2, (1 / variance - lam) / 2
     root = (apart**2 + (lam / variance) ** 2).sqrt()
     if len(right) > 1:
@@ -64,7 +63,7 @@ def _mistaken(lam: Tensor, variance: Tensor, right: Tensor) -> Iterator[tuple[st
         ("difference-under-root", summed + (summed**2 + (lam / variance) ** 2).sqrt()),
         (
             "variance-missing",
-            [np.linalg.eigvalsh(_curvature(a, b))[1] for a, b in zip(lam, one, strict=True)],
+            [np.linalg.eigvalsh(_curvature(a, 1.0))[1] for a, _ in pairs],
         ),
         ("time-for-rate", 1 / right),
         ("std-for-variance", [np.linalg.eigvalsh(_curvature(a, b**0.5))[1] for a, b in pairs]),

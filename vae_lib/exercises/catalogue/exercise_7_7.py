@@ -77,7 +77,6 @@ def _mistaken(
     bug: str, lam: float, variance: float, right: dict[str, float]
 ) -> Iterator[tuple[str, Values]]:
     w, v, d = _by_climbing(bug, lam, variance)
-def _mistaken(bug: str, lam: float, variance: float, right: dict[str, float]) -> Iterator[tuple[str, Values]]:
     yield "right-loss", {"w2": lam - variance, "d": variance / lam}
     yield "model-variance", right | {"w2": right["w2"] + variance}
     yield "std", right | {"d": math.sqrt(right["d"])}
