@@ -178,7 +178,7 @@ def test_a_torn_result_is_made_again(graded, monkeypatch):
     path = graded.result("emmy", NAME)
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole[:30], encoding="utf-8")
-    grade(graded, NAME, limits=Limits(timeout=60.0, total=600.0), students=["emmy"])
+    grade(graded, NAME, limits=Limits(timeout=60.0, total=1200.0), students=["emmy"])
     assert json.loads(path.read_text(encoding="utf-8")) == json.loads(whole)
 
 
@@ -188,7 +188,7 @@ def test_a_failure_of_ours_costs_one_student_and_is_tried_again(graded, monkeypa
     whole = graded.result("emmy", NAME).read_text(encoding="utf-8")
     graded.result("emmy", NAME).unlink()
     monkeypatch.setattr(room, "_grade_one", lambda *_: 1 / 0)
-    limits = room.Limits(timeout=60.0, total=600.0)
+    limits = room.Limits(timeout=60.0, total=1200.0)
     results = {r.student: r for r in room.grade(graded, NAME, limits=limits)}
     assert results["ada"].status == "graded"
     assert results["emmy"].flags == ["the grading failed: ZeroDivisionError: division by zero"]
@@ -211,6 +211,7 @@ def test_a_failure_of_ours_costs_one_student_and_is_tried_again(graded, monkeypa
         (["grade", "{course}", "other"], f"has no assignment 'other'; it has {NAME}"),
         (["grade", "{course}", NAME, "--timeout", "-1"], "wanted seconds above 0"),
         (["grade", "{course}", NAME, "--part", "3/2"], "wanted I/N"),
+        (["grade", "{course}", NAME, "--jobs", "0"], "wanted a number from 1 on"),
         (["grad"], "there is no command 'grad'"),
     ],
 )
@@ -221,6 +222,14 @@ def test_a_mistake_in_a_command_is_one_line(words, told, course, capsys, tmp_pat
     assert told in said
     assert said.count("\n") == 1
     assert not Course(tmp_path / "course").root.exists()
+
+
+def test_before_anybody_has_handed_in_it_says_what_comes_first(course, capsys, tmp_path):
+    empty = Course(tmp_path)
+    empty.write_manifest(course.manifest(NAME))
+    empty.config.write_text("")
+    assert main(["grade", str(tmp_path), NAME, "--unconfined"]) == 2
+    assert f"nobody has handed in {NAME} yet; `collect` comes first" in capsys.readouterr().err
 
 
 def test_where_nothing_confines_it_says_so_and_grades_nobody(course, capsys, monkeypatch):
