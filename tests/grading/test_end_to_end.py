@@ -29,7 +29,7 @@ def graded(course, answers, tmp_path_factory):
         for number, kind in (("2.1", first), ("2.2", second)):
             cell = next(c for c in book.cells if c.id == f"answer-{number.replace('.', '-')}")
             # as a student would write it
-            cell.source = re.sub(r" *###.*\n| *# instructors_only\n", "", answers[number][kind] + "\n")
+            cell.source = re.sub(rf" *###.*\n| *# {builder.MARKER}\n", "", answers[number][kind] + "\n")
         nbformat.write(book, handed / f"{student}.ipynb")
     (handed / "emmy.ipynb").write_text("{")
     (course.root / "students.txt").write_text("ada\nalan\nemmy\ngrace\n")
@@ -124,6 +124,19 @@ def test_the_gradebook_of_nbgrader_agrees(graded):
     assert any(cell.get("outputs") for cell in notebook.cells)
 
 
+def test_the_feedback_of_nbgrader_itself_hides_the_tests(graded, monkeypatch):
+    from nbgrader.apps import NbGraderAPI
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader(str(graded.config)).load_config()
+    config.CourseDirectory.feedback_directory = "nbgraders"
+    done = NbGraderAPI(config=config).generate_feedback(NAME, "alan", force=True)
+    assert done["success"], done["log"]
+    assert "2.1: wrong values" in (graded.root / "nbgraders" / "alan" / NAME / f"{NAME}.html").read_text()
+    assert builder.find_leaks(graded.root / "nbgraders") == []
+    assert builder.find_leaks(graded.root / "autograded") != []
+
+
 def test_a_mark_by_hand_counts(graded):
     from nbgrader.api import Gradebook
 
@@ -165,7 +178,7 @@ def test_a_torn_result_is_made_again(graded, monkeypatch):
     path = graded.result("emmy", NAME)
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole[:30], encoding="utf-8")
-    grade(graded, NAME, limits=Limits(timeout=60.0, total=600.0), students=["emmy"])
+    grade(graded, NAME, limits=Limits(timeout=60.0, total=1200.0), students=["emmy"])
     assert json.loads(path.read_text(encoding="utf-8")) == json.loads(whole)
 
 
@@ -175,7 +188,7 @@ def test_a_failure_of_ours_costs_one_student_and_is_tried_again(graded, monkeypa
     whole = graded.result("emmy", NAME).read_text(encoding="utf-8")
     graded.result("emmy", NAME).unlink()
     monkeypatch.setattr(room, "_grade_one", lambda *_: 1 / 0)
-    limits = room.Limits(timeout=60.0, total=600.0)
+    limits = room.Limits(timeout=60.0, total=1200.0)
     results = {r.student: r for r in room.grade(graded, NAME, limits=limits)}
     assert results["ada"].status == "graded"
     assert results["emmy"].flags == ["the grading failed: ZeroDivisionError: division by zero"]
@@ -198,6 +211,7 @@ def test_a_failure_of_ours_costs_one_student_and_is_tried_again(graded, monkeypa
         (["grade", "{course}", "other"], f"has no assignment 'other'; it has {NAME}"),
         (["grade", "{course}", NAME, "--timeout", "-1"], "wanted seconds above 0"),
         (["grade", "{course}", NAME, "--part", "3/2"], "wanted I/N"),
+        (["grade", "{course}", NAME, "--jobs", "0"], "wanted a number from 1 on"),
         (["grad"], "there is no command 'grad'"),
     ],
 )
@@ -208,6 +222,14 @@ def test_a_mistake_in_a_command_is_one_line(words, told, course, capsys, tmp_pat
     assert told in said
     assert said.count("\n") == 1
     assert not Course(tmp_path / "course").root.exists()
+
+
+def test_before_anybody_has_handed_in_it_says_what_comes_first(course, capsys, tmp_path):
+    empty = Course(tmp_path)
+    empty.write_manifest(course.manifest(NAME))
+    empty.config.write_text("")
+    assert main(["grade", str(tmp_path), NAME, "--unconfined"]) == 2
+    assert f"nobody has handed in {NAME} yet; `collect` comes first" in capsys.readouterr().err
 
 
 def test_where_nothing_confines_it_says_so_and_grades_nobody(course, capsys, monkeypatch):

@@ -138,10 +138,16 @@ def test_a_trick_is_told(trick, run):
     assert execution.flags
 
 
-@pytest.mark.parametrize("trick", TRICKS[:-1])
+@pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_earns_nothing(trick, run):
     execution, errors = run(trick)
     assert all(error is not None for error in errors), execution
+
+
+def test_no_cell_can_read_a_test_that_has_not_had_its_turn(run):
+    look = "import gc\nf = [o for o in gc.get_objects() if isinstance(o, dict) and 'grade_id' in o]"
+    execution, _ = run(look, "import sys\nprint(open('/proc/self/cmdline').read(), f)")
+    assert "g() ==" not in str(execution.outputs)
 
 
 def test_an_answer_cannot_change_the_names_of_its_test(run):

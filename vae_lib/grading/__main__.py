@@ -53,6 +53,12 @@ def _part(word: str) -> tuple[int, int]:
     return int(first), int(count)
 
 
+def _count(word: str) -> int:
+    if not word.isdecimal() or not 1 <= int(word) <= 1024:
+        raise argparse.ArgumentTypeError(f"{word!r}; wanted a number from 1 on")
+    return int(word)
+
+
 def _above_zero(word: str) -> float | int:
     try:
         value = float(word)
@@ -124,7 +130,9 @@ def _gather(arguments: argparse.Namespace) -> None:
 
 def _grade() -> Parser:
     parser = _of_a_course("grade", "Grade what was handed in; what is graded already is not graded again.")
-    parser.add_argument("--jobs", type=int, default=None, metavar="N", help="at a time (default: the cores)")
+    parser.add_argument(
+        "--jobs", type=_count, default=None, metavar="N", help="at a time (default: the cores)"
+    )
     parser.add_argument("--part", type=_part, metavar="I/N", help="only every N-th student, from the I-th on")
     parser.add_argument("--sandbox", action="store_true", help="in bubblewrap: no network, no other files")
     parser.add_argument("--unconfined", action="store_true", help="grade although nothing confines the code")
@@ -144,6 +152,8 @@ def _mark(arguments: argparse.Namespace) -> int:
     from vae_lib.grading.gradebook import enter
     from vae_lib.grading.sandbox import Sandbox
 
+    if not hasattr(os, "fork"):
+        raise ValueError("grading needs Linux; on Windows, use WSL")
     course = Course.open(arguments.course)
     manifest = course.manifest(arguments.name)
     wrap = Sandbox() if arguments.sandbox else None
@@ -158,7 +168,7 @@ def _mark(arguments: argparse.Namespace) -> int:
     if arguments.part:
         first, count = arguments.part
         everybody = everybody[first - 1 :: count]
-    limits = Limits(timeout=arguments.timeout, total=10 * arguments.timeout)
+    limits = Limits(timeout=arguments.timeout, total=20 * arguments.timeout)
     with tqdm(total=len(everybody), unit="student", disable=None) as bar:
 
         def progress(result, new):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -86,7 +87,6 @@ class Broken(RuntimeError):
     """The server cannot be started or talked to."""
 
 
-FASTEST_TEST = 0.002  # seconds; what is put back before a test takes longer already
 _MEMORY = ("MemoryError", "can't allocate memory", "Cannot allocate memory")
 _PREFIX = "vae-grading-"
 
@@ -260,7 +260,8 @@ class Worker:
             (folder / "work").mkdir()
             _copy_small_files(files, folder / "work")
             job = {
-                "cells": list(cells),
+                # a test is told when it is its turn, so that no cell before it can read it
+                "cells": [{**cell, "source": ""} if cell["role"] == "test" else cell for cell in cells],
                 "skip": sorted(skip),
                 "folder": str(folder),
                 "memory_bytes": self.limits.memory_bytes,
@@ -312,6 +313,7 @@ class _Watch:
         self._running = False
         self._start = time.monotonic()
         self._used_before = 0.0
+        self._key = ""
         self._deadline = time.monotonic() + self._limits.timeout
         self._interrupted = False
         self._killed = ""
@@ -423,6 +425,8 @@ class _Watch:
             try:
                 message = json.loads(line)
                 self._hear(message, len(line))
+            except OSError:
+                return  # it has ended meanwhile
             except (ValueError, KeyError, TypeError, RecursionError):
                 self._kill("sent what is no output")
                 return
@@ -436,9 +440,13 @@ class _Watch:
             self._cell = cell
             self._start = time.monotonic()
             self._used_before = float(message["used"])
+            self._key = secrets.token_hex(16)
             execution.outputs[self._cell] = []
             self._running, self._interrupted = True, False
             self._deadline = time.monotonic() + self._limits.timeout
+        elif message.get("ask") and self._is_test():
+            turn = {"source": self._cells[self._cell]["source"], "key": self._key}
+            self._results.sendall(json.dumps(turn).encode() + b"\n")
         elif "output" in message:
             self._bytes += size
             if self._bytes <= self._limits.output_bytes:
@@ -453,8 +461,8 @@ class _Watch:
             error = message["error"]
             if not self._running:
                 raise ValueError("no cell runs that could end")
-            if error is None and self._is_test() and time.monotonic() - self._start < FASTEST_TEST:
-                execution.flag(f"too fast to be true{self._label()}")
+            if self._is_test() and message.get("key") != self._key:
+                raise ValueError("a test ended that was not run")
             if error is not None:
                 limits = self._limits
                 if any(word in error for word in _MEMORY):

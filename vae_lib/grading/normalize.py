@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-__all__ = ["Rebuilt", "Template", "Unreadable", "read_cells", "rebuild"]
+__all__ = ["Rebuilt", "Template", "Unreadable", "read_cells", "rebuild", "without"]
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 LARGEST = 30_000_000  # bytes of a notebook
@@ -150,14 +150,14 @@ class Template:
             if nbgrader is None:
                 continue
             if nbgrader["solution"]:
-                cell.source = _cut(cell.source, "SOLUTION", STUB)
+                cell.source = without(cell.source, "SOLUTION", STUB)
             role = "test" if nbgrader["grade"] else "answer" if nbgrader["solution"] else "setup"
             self.parts.append(
                 Part(
                     place,
                     nbgrader["grade_id"],
                     role,
-                    _cut(cell.source, "HIDDEN TESTS"),
+                    without(cell.source, "HIDDEN TESTS"),
                     nbgrader.get("points"),
                     _defined(cell.source) if role == "answer" else (),
                 )
@@ -209,7 +209,7 @@ def _bare(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.strip().splitlines())
 
 
-def _cut(code: str, region: str, stub: str | None = None) -> str:
+def without(code: str, region: str, stub: str | None = None) -> str:
     """The code without its regions; a stub may take their place."""
     kept, inside = [], False
     for line in code.split("\n"):

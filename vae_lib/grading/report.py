@@ -7,15 +7,12 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vae_lib.exercises.catalogue import find
 from vae_lib.grading.course import Course, Manifest, write_atomically
 from vae_lib.grading.grade import Result, read_result
 from vae_lib.grading.gradebook import manual_scores
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["mistakes", "write_report"]
 
@@ -119,8 +116,10 @@ def statistics_csv(manifest: Manifest, results: Sequence[Result]) -> str:
     return out.getvalue()
 
 
-def mistakes_figure(manifest: Manifest, found: Sequence[tuple[str, str, int]], students: int) -> Figure:
-    """The commonest named mistakes of the class, as bars."""
+def mistakes_figure(
+    manifest: Manifest, found: Sequence[tuple[str, str, int]], students: int
+) -> tuple[Any, str]:
+    """The commonest named mistakes of the class as bars, and what they show in words."""
     from vae_lib import figures
 
     named = [entry for entry in found if not entry[1].startswith("(")]
@@ -136,20 +135,17 @@ def mistakes_figure(manifest: Manifest, found: Sequence[tuple[str, str, int]], s
     ax.xaxis.get_major_locator().set_params(integer=True)
     figures.axis_labels(ax, x=f"students (of {students})")
     worst = f"; the commonest is {shown[0][1]} in {shown[0][0]}, {shown[0][2]} times" if shown else ""
-    figures.describe(fig, f"The commonest mistakes in {manifest.name}, as the checks name them{worst}.")
-    return fig
+    told = f"The commonest mistakes in {manifest.name}, as the checks name them{worst}."
+    return figures.describe(fig, told), told
 
 
-def _save(fig: Figure, folder: Path) -> list[Path]:
-    import matplotlib.pyplot as plt
-
+def _save(fig: Any, told: str, folder: Path) -> list[Path]:
     from vae_lib.figures.style import house_style
 
     paths = [folder / "mistakes.svg", folder / "mistakes.png"]
     with house_style():
-        fig.savefig(paths[0], bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        fig.savefig(paths[0], bbox_inches="tight", metadata={"Date": None, "Creator": None, "Title": told})
         fig.savefig(paths[1], bbox_inches="tight", dpi=150, facecolor="white", metadata={"Software": None})
-    plt.close(fig)
     return paths
 
 
@@ -165,5 +161,5 @@ def write_report(course: Course, name: str, folder: Path) -> list[Path]:
     }
     for file, text in texts.items():
         write_atomically(folder / file, text)
-    pictures = _save(mistakes_figure(manifest, found, len(results)), folder)
+    pictures = _save(*mistakes_figure(manifest, found, len(results)), folder)
     return [*(folder / file for file in texts), *pictures]
