@@ -32,7 +32,6 @@ MISTAKES = {
     "rate-no-half": "the ½ of the rate is missing",
     "d-under-water": "d is not 1 in the directions under water: there q is the prior",
     "d-not-divided": "d is the water level: divide it by λ",
-    "rate-weighted": "the rate is multiplied by beta: what is asked for is the rate itself",
     "d-without-beta": "beta is missing in d: it is βσ²/λ",
     "distortion-under-water": "the distortion under water is not λ, though nothing is transmitted there",
     "distortion-not-level": "the code's noise is missing in the distortion: above water it is the level",
