@@ -5,6 +5,7 @@
     python tools/exercises.py student [NAME …]          notebooks without answers
     python tools/exercises.py instructor [NAME …]       notebooks with answers, notes and catalogued mistakes,
                                                         and the sources that nbgrader takes
+    python tools/exercises.py leaks FOLDER              does a folder show a secret line?
     options of the last two: --to FOLDER (default _build/exercises), --variant N (other numbers)
 
 The source of a chapter is `exercises/NN_name.md`, its wrong answers are in `exercises/NN_name.mutants.yml`;
@@ -780,7 +781,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python tools/exercises.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["build", "check", "student", "instructor"])
+    parser.add_argument("what", choices=["build", "check", "student", "instructor", "leaks"])
     parser.add_argument("names", nargs="*", metavar="NAME", help="assignments; all by default")
     parser.add_argument("--to", type=Path, default=BUILD, metavar="FOLDER")
     parser.add_argument("--variant", type=int, default=0, metavar="N")
@@ -797,6 +798,13 @@ def _do(options: argparse.Namespace) -> int:
         found = list(faults())
         print("\n".join(found) or f"{len(names())} assignments: all is right")
         return 1 if found else 0
+    if options.what == "leaks":
+        if not options.names:
+            raise Fault("leaks wants a folder to look through")
+        leaks = [leak for folder in options.names for leak in find_leaks(Path(folder))]
+        clean = f"no secret line in {', '.join(options.names)}"
+        print("\n".join(f"{leak.file}: {leak.secret}" for leak in leaks) or clean)
+        return 1 if leaks else 0
     chosen = options.names or names() or sorted(path.stem for path in STUDENT_TEXTS.glob("*.myst"))
     for name in chosen:
         if options.what == "build":

@@ -68,17 +68,19 @@ def stages():
     alone = ["-c", os.devnull, "--rootdir", notebooks.TARGET, "-p", "no:cacheprovider", "--durations=10"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180"]
     elsewhere = ["--ignore=tests/book/test_sources.py", "--ignore=tests/browser/test_site.py"]
-    library = [f"tests/{area}" for area in ("library", "figures", "explorables", "exercises", "benchmarks")]
+    areas = ("exercises", "library", "figures", "explorables", "benchmarks")
+    library = ["tests/book/test_sources.py", *(f"tests/{area}" for area in areas), "vae_lib"]
     build = Stage("build", [python, "tools/build.py"])
     made = [
         Stage("lint", [python, "-m", "ruff", "check", "."]),
-        Stage("library", [*pytest, *library, "vae_lib", "tests/book/test_sources.py"]),
+        Stage("library", [*pytest, *library]),
         build,
+        Stage("grading", [*pytest, "tests/grading"]),
+        Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),
+        Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
+        Stage("nbval", [*nbval_too, *alone, *nbval, *notebooks.write_all()]),
         Stage("faults", [*pytest, "tests/mutation"]),
         Stage("types", [python, "-m", "mypy"]),
-        Stage("nbval", [*nbval_too, *alone, *nbval, *notebooks.write_all()]),
-        Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
-        Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),
     ]
     return {stage.name: stage for stage in made}
 
@@ -155,7 +157,7 @@ def main():
     unknown = set(wanted) - set(every)
     if unknown:
         sys.exit(f"make: no stage named {', '.join(sorted(unknown))}; there are {', '.join(every)}")
-    if "library" in wanted:
+    if {"library", "grading"} & set(wanted):
         ensure_grading()
     if {"pages", "site"} & set(wanted):
         ensure_chromium()

@@ -30,6 +30,38 @@
     each(".vae-faults code .pre", function (name) {
       name.innerHTML = name.innerHTML.replace(/(::|[/_])/g, "$1<wbr>");
     });
+    // the same for names in the cells of a table, so that the other columns keep their room
+    each("td code.literal .pre", function (name) {
+      if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/_(?=[^_<])/g, "_<wbr>");
+    });
+    each("h1 code.literal .pre", function (name) {
+      if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/\./g, ".<wbr>");
+    });
+    // a number may part before its ±, and not between the ± and the standard error
+    each(".pasted-text", function (number) {
+      if (!number.childElementCount) number.textContent = number.textContent.replace(/± /g, "±\u00a0");
+    });
+    // a full stop, a comma or a hyphen stays with the formula before it
+    each("span.math", function (formula) {
+      var next = formula.nextSibling;
+      var mark = next && next.nodeType === Node.TEXT_NODE ? /^[.,;:!?)’”-]+/.exec(next.data) : null;
+      if (!mark) return;
+      next.splitText(mark[0].length);
+      var together = document.createElement("span");
+      together.className = "vae-together";
+      formula.before(together);
+      together.append(formula, next);
+    });
+    // a displayed formula that is a little too wide for a phone is set a little smaller, and scrolls if it must
+    document.fonts.ready.then(function () {
+      each("div.math .katex-html", function (box) {
+        var display = box.closest(".katex-display");
+        var share = box.clientWidth / box.scrollWidth;
+        if (!display || share >= 1) return;
+        display.style.fontSize = Math.max(0.8, 0.99 * share) * parseFloat(getComputedStyle(display).fontSize) + "px";
+        if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
+      });
+    });
     // a formula, a table or a listing that is wider than the screen scrolls; so it must be reachable by key
     each("div.math, div.highlight > pre, .pst-scrollable-table-container", function (box) {
       if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");

@@ -144,18 +144,33 @@ def open_page(chromium) -> Callable[..., AbstractContextManager[Any]]:
 
 @pytest.fixture(scope="session")
 def axe_violations() -> Callable[..., list[str]]:
-    """The accessibility rules that a page breaks: `axe_violations(tab, exclude=[selector, …])`."""
+    """The accessibility rules that a page breaks: `axe_violations(tab, exclude=[selector, …])`.
+
+    `include` looks at some elements alone, `only` at some rules, `without` at all other rules.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     axe = Axe()
 
-    def violations(tab: Any, exclude: Sequence[str] = (), only: Sequence[str] = ()) -> list[str]:
-        context = {"exclude": [[selector] for selector in exclude]} if exclude else None
+    def violations(
+        tab: Any,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> list[str]:
+        context = {
+            name: [[selector] for selector in selectors]
+            for name, selectors in (("include", include), ("exclude", exclude))
+            if selectors
+        }
         # preloading would fetch the style sheets again, which a page on disk may not
         options = {"resultTypes": ["violations"], "preload": False}
         if only:
             options["runOnly"] = list(only)
-        found = axe.run(tab, context=context, options=options).response["violations"]
+        if without:
+            options["rules"] = {rule: {"enabled": False} for rule in without}
+        found = axe.run(tab, context=context or None, options=options).response["violations"]
         return [
             f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
             for rule in found

@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "evaluation"},
     {"cards"},
     {"ledger", "figures", "explorables", "widgets", "exercises"},
-    {"commands", "__main__"},
+    {"commands", "grading", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 CELLAR = -1  # private helpers, vae_lib/_name.py: used by all, use none of the rooms

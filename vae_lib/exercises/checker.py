@@ -226,7 +226,7 @@ def _diagnose(lesson: Exercise, tried: Sequence[_Tried], seed: int) -> CheckResu
         parts.append(f"this is what you get{about} when {lesson.mistakes[mistake]}")
     if not parts:
         names = ", ".join("values" if name == "value" else name.replace("_", " ") for name in first.wrong)
-        plural = len(first.wrong) > 1 or (names.endswith("s") and not names.endswith("us"))
+        plural = len(first.wrong) > 1 or (names.endswith("s") and not names.endswith(("us", "ss")))
         be = "are" if plural else "is"
         parts.append(f"the {names} {be} wrong{about}, and no mistake of the catalogue gives this")
     return CheckResult(

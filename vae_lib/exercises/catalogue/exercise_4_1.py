@@ -26,6 +26,7 @@ MISTAKES = {
     "no-mean": "the means are missing: μ² is part of the sum",
     "mean-not-squared": "μ is not squared",
     "no-minus-one": "the constant of each latent is −1, and it is missing or another",
+    "clipped": "log_var is clipped: a narrow code then costs too little",
     "padded": (
         "a small number is added before the logarithm is taken: you have ln σ² already, and for a narrow "
         "code the small number is what you see"
@@ -44,6 +45,9 @@ def _mistaken(mean: Tensor, log_var: Tensor) -> Iterator[tuple[str, Values]]:
     wide = log_var.exp()
     log_term = 0.5 * log_var.sum(-1)
     paddings = (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
+    for least in (-5.0, -6.0, -7.0, -8.0, -10.0, -15.0, -20.0, -30.0, -40.0, -50.0):
+        cut = log_var.clamp(min=least)
+        yield "clipped", {"value": right + 0.5 * (cut.exp() - cut - wide + log_var).sum(-1)}
     for name, value in (
         ("no-half", 2.0 * right),
         ("log-std", kl_by_quadrature(mean, wide).sum(-1)),
@@ -51,6 +55,8 @@ def _mistaken(mean: Tensor, log_var: Tensor) -> Iterator[tuple[str, Values]]:
         ("log-std", right + 0.5 * (wide**2 - wide).sum(-1)),
         ("exp-missing", right + 0.5 * (log_var - wide).sum(-1)),
         ("half-exponent", right + 0.5 * (std - wide).sum(-1)),
+        ("half-exponent", right + 0.5 * (std - wide).sum(-1) + 0.5 * log_term),
+        ("exp-missing", 0.5 * (mean.square() + log_var - 1.0 - log_var.log()).sum(-1)),
         ("log-sign", right + 2.0 * log_term),
         ("half-misplaced", right - 0.5 * latent - log_term),
         ("half-misplaced", right - log_term),

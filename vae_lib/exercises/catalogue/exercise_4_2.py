@@ -29,6 +29,10 @@ MISTAKES = {
     "entropy-sign": "the sign of the entropy is turned: H = −E_q ln q",
     "entropy-log-var": "the entropy holds ½ ln σ² for each latent, and log_var is ln σ² already",
     "no-normaliser": "½ ln 2πσ² is missing for each pixel: a log-density has its normaliser",
+    "normaliser-once": "½ ln 2πσ² stands there once: each pixel brings its own",
+    "spread-by-std": "the second part of the averaged square holds the variances of the code, not the stds",
+    "evidence-at-mean": "ln p(x) does not contain q: its mean is 0, not W μ",
+    "gap-without-noise": "the covariance of the posterior is σ² M⁻¹: the σ² is missing",
     "prior-constant": "½ ln 2π is missing for each latent in ln p(z)",
     "reconstruction-negated": "the sign of the reconstruction is turned: it is E_q ln p(x|z)",
     "evidence-diagonal": "the pixels are taken for independent: the covariance of x is WWᵀ + σ²I",
@@ -53,7 +57,7 @@ def _log_normal(square: Tensor, variance: Tensor | float) -> Tensor:
 def _values(weight: Tensor, variance: float, mean: Tensor, log_var: Tensor, x: Tensor) -> dict[str, Tensor]:
     """The six values and those of the mistakes, each (batch,), by quadrature."""
     latent = mean.shape[-1]
-    axis = torch.linspace(-8.0, 8.0, 61, dtype=torch.float64)
+    axis = torch.linspace(-8.0, 8.0, 49, dtype=torch.float64)
     u = torch.cartesian_prod(*[axis] * latent).reshape(-1, latent)
     share = torch.exp(-0.5 * u.square().sum(-1))
     share = share / share.sum()
@@ -67,15 +71,19 @@ def _values(weight: Tensor, variance: float, mean: Tensor, log_var: Tensor, x: T
     log_q = _log_normal((z - mean).square(), log_var.exp()).sum(-1)
     likelihood, prior = terms(z)
 
-    wide = torch.linspace(-8.0, 8.0, 101, dtype=torch.float64)
+    wide = torch.linspace(-8.0, 8.0, 81, dtype=torch.float64)
     grid = torch.cartesian_prod(*[wide] * latent).reshape(-1, 1, latent).expand(-1, len(x), latent)
     at_likelihood, at_prior = terms(grid)
-    cell = latent * math.log(0.16)
+    cell = latent * math.log(0.2)
     evidence = torch.logsumexp(at_likelihood + at_prior, 0) + cell
     posterior = (at_likelihood + at_prior - evidence).exp() * math.exp(cell)  # (points, batch), sums to one
     at_q = _log_normal((grid - mean).square(), log_var.exp()).sum(-1)
     centre = torch.einsum("pb,pbl->bl", posterior, grid)
     marginal = torch.einsum("pb,pbl->bl", posterior, (grid - centre).square())
+    away = grid - centre
+    whole = torch.einsum("pb,pbi,pbj->bij", posterior, away, away)
+    sharp = torch.distributions.MultivariateNormal(centre, whole / variance).log_prob(z)
+    seen = weight @ weight.T + variance * torch.eye(len(weight), dtype=weight.dtype)
     alone = _log_normal((z - centre).square(), marginal).sum(-1)
     return {
         "log_joint": share @ (likelihood + prior),
@@ -87,6 +95,8 @@ def _values(weight: Tensor, variance: float, mean: Tensor, log_var: Tensor, x: T
         "fit_at_mean": terms(mean[None])[0][0],
         "prior_at_mean": terms(mean[None])[1][0],
         "gap_reversed": (posterior * (at_likelihood + at_prior - evidence - at_q)).sum(0),
+        "gap_without_noise": share @ (log_q - sharp),
+        "evidence_at_mean": torch.distributions.MultivariateNormal(mean @ weight.T, seen).log_prob(x),
         "gap_diagonal": share @ (log_q - alone),
         "evidence_diagonal": _log_normal(x.square(), weight.square().sum(-1) + variance).sum(-1),
     }
@@ -111,6 +121,13 @@ def _mistaken(**inputs: Any) -> Iterator[tuple[str, Values]]:
         {"log_joint": right["reconstruction"] + found["prior_at_mean"]},
     ):
         yield "at-the-mean", right | changes
+    told = {"log_joint": fit + prior, "reconstruction": fit}
+    yield "at-the-mean", right | told | {"gap": right["gap"] + right["reconstruction"] - fit}
+    widths = (0.5 * inputs["log_var"]).exp() - inputs["log_var"].exp()
+    more = widths @ inputs["weight"].square().sum(0) / (2.0 * inputs["variance"])
+    both = {name: right[name] - more for name in ("log_joint", "reconstruction")}
+    yield "spread-by-std", right | both
+    yield "spread-by-std", right | {"reconstruction": both["reconstruction"]}
     yield "no-prior", right | {"log_joint": right["reconstruction"]}
     for value in (logs, latent * math.log(2.0 * math.pi) / 2.0 + logs, 0.5 * latent + logs):
         yield "entropy-constant", right | {"entropy": value}
@@ -125,6 +142,11 @@ def _mistaken(**inputs: Any) -> Iterator[tuple[str, Values]]:
         yield "no-normaliser", right | without
         yield "no-normaliser", right | {"reconstruction": without["reconstruction"]}
         yield "no-normaliser", right | {"log_joint": without["log_joint"]}
+    once = {name: right[name] + plain * (1 - 1 / pixels) for name in ("log_joint", "reconstruction")}
+    yield "normaliser-once", right | once
+    yield "normaliser-once", right | {"reconstruction": once["reconstruction"]}
+    yield "evidence-at-mean", right | {"log_evidence": found["evidence_at_mean"]}
+    yield "gap-without-noise", right | {"gap": found["gap_without_noise"]}
     yield "prior-constant", right | {"log_joint": right["log_joint"] + flat}
     yield "prior-constant", right | {"log_joint": right["log_joint"] + flat, "entropy": logs}
     yield "reconstruction-negated", right | {"reconstruction": -right["reconstruction"]}

@@ -26,7 +26,9 @@ MISTAKES = {
         "each coordinate is averaged over the codes by itself: first multiply the coordinates of one code, "
         "then average over the codes"
     ),
-    "wrong-count": "the average is over the codes: subtract ln N of the N codes, not of the points",
+    "count-sign": "ln N is added: a mean divides by N, so subtract ln N",
+    "wrong-count": "ln of another number is subtracted: the average is over the N codes",
+    "padded": "a small number is added to the density: far from the codes it is all that you see",
     "wrong-axis": "the sum is over the points: average over the codes, one value for each point",
     "latents-averaged": "the log-densities of the latents are averaged: they are summed",
     "variance-for-std": "std is read as a variance: it is a standard deviation",
@@ -64,6 +66,8 @@ def _mistaken(z: Tensor, mean: Tensor, std: Tensor) -> Iterator[tuple[str, Value
     between = mean.var(0, correction=0, keepdim=True)
     by_hand = (logs.exp().sum(-1) / codes).log()
     far = by_hand.isinf() & right.isfinite()
+    for small in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5):
+        yield "padded", {"value": (right.exp() + small).log()}
     for name, value in (
         ("mean-of-logs", logs.mean(-1)),
         ("averaged-parameters", _right(z, centre, std.mean(0, keepdim=True))),
@@ -76,6 +80,8 @@ def _mistaken(z: Tensor, mean: Tensor, std: Tensor) -> Iterator[tuple[str, Value
         ("coordinates-apart", torch.logsumexp(each, 1).sum(-1)),
         ("coordinates-apart", torch.logsumexp(each, 1).sum(-1) - math.log(codes)),
         ("wrong-count", right + math.log(codes) - math.log(len(z))),
+        ("wrong-count", right + math.log(codes) - math.log(z.shape[-1])),
+        ("count-sign", right + 2.0 * math.log(codes)),
         ("wrong-axis", torch.logsumexp(logs, 0)),
         ("wrong-axis", torch.logsumexp(logs, 0) - math.log(codes)),
         ("wrong-axis", torch.logsumexp(logs, 0) - math.log(len(z))),

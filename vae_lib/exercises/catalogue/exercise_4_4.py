@@ -19,6 +19,10 @@ __all__ = ["EXERCISE"]
 NAMES = ("rate", "information", "mismatch")
 
 MISTAKES = {
+    "rate-log": "ln σ is halved in the rate: ½ ln σ² is ln σ",
+    "mean-of-logs": "the logarithms are averaged: q_agg averages the densities, and its logarithm comes last",
+    "most-information": "ln N stands for the information: the most there can be, if no codes overlap",
+    "short-grid": "the grid ends where codes still have mass: a mean may be 5, and a std 1",
     "swapped": "information and mismatch change places: the information compares a code with the aggregate",
     "entropy-of-aggregate": (
         "the entropy of the aggregate stands for the information: subtract the mean entropy of the codes"
@@ -60,11 +64,14 @@ def _parts(mean: Tensor, std: Tensor) -> dict[str, Tensor]:
     over = lambda values: (values @ share).mean()  # noqa: E731
     wide = torch.linspace(-10.0, 10.0, 4001, dtype=torch.float64)
     prior = _bell(wide, zero, one)
+    averaged = _bell(wide[:, None], mean, std).mean(-1)
     aggregate = torch.logsumexp(_bell(wide[:, None], mean, std), -1) - math.log(len(mean))
     return {
         "rate": kl_by_quadrature(mean, std).mean(),
         "information": over(log_q - log_aggregate),
         "mismatch": over(log_aggregate - log_prior),
+        "mean_log_information": over(log_q - each.mean(-1)),
+        "mean_log_mismatch": (averaged.exp() * (averaged - prior)).sum() * (wide[1] - wide[0]),
         "entropy": over(-log_aggregate),
         "information_reversed": (
             (aggregate.exp()[:, None] * (aggregate[:, None] - _bell(wide[:, None], mean, std))).mean(1).sum()
@@ -72,6 +79,25 @@ def _parts(mean: Tensor, std: Tensor) -> dict[str, Tensor]:
         ),
         "reversed": (prior.exp() * (prior - aggregate)).sum() * (wide[1] - wide[0]),
     }
+
+
+def _cut(mean: Tensor, std: Tensor, end: float) -> dict[str, float]:
+    """Information and mismatch on a grid from −end to end."""
+    z = torch.linspace(-end, end, 4001, dtype=torch.float64)
+    each = _bell(z[:, None], mean, std)
+    aggregate = torch.logsumexp(each, -1) - math.log(len(mean))
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    told = (each.exp() * (each - aggregate[:, None])).mean(-1)
+    missed = aggregate.exp() * (aggregate - _bell(z, zero, one))
+    return {
+        "information": float(torch.trapezoid(told, z)),
+        "mismatch": float(torch.trapezoid(missed, z)),
+    }
+
+
+def _close_to(got: Values, wanted: Mapping[str, float]) -> bool:
+    """Up to what a grid with other nodes changes at its ends."""
+    return all(abs(got[name][0] - value) < 5e-3 * (1.0 + abs(value)) for name, value in wanted.items())
 
 
 def _scaled(got: Values, right: Mapping[str, Tensor]) -> bool:
@@ -99,7 +125,7 @@ def _mistaken(mean: Tensor, std: Tensor) -> Iterator[tuple[str, Values | Callabl
     yield "information-reversed", right | {"information": found["information_reversed"]}
     yield "information-negated", right | {"information": -information}
     yield "no-spacing", lambda got: _scaled(got, right)
-    yield "nan", lambda got: any(math.isnan(got[name][0]) for name in ("information", "mismatch"))
+    yield "nan", lambda got: any(not math.isfinite(got[name][0]) for name in ("information", "mismatch"))
     yield "information-negated", right | {"information": -information, "mismatch": rate + information}
     less = information - math.log(count)
     for changed in (mismatch, count * (mismatch + math.log(count)), mismatch + math.log(count), rate - less):
@@ -115,6 +141,20 @@ def _mistaken(mean: Tensor, std: Tensor) -> Iterator[tuple[str, Values | Callabl
     yield "averaged-parameters", right | {"information": to_average, "mismatch": by_average}
     to_moments = kl_by_quadrature(mean, std, mean.mean(), spread).mean()
     yield "mismatch-by-moments", right | {"information": to_moments, "mismatch": by_moments}
+    slip = rate + 0.5 * std.log().mean()
+    yield "rate-log", right | {"rate": slip}
+    yield "rate-log", right | {"rate": slip, "information": slip - mismatch}
+    yield "rate-log", right | {"rate": slip, "mismatch": slip - information}
+    log_information, log_mismatch = found["mean_log_information"], found["mean_log_mismatch"]
+    yield "mean-of-logs", right | {"information": log_information, "mismatch": log_mismatch}
+    yield "mean-of-logs", right | {"information": rate - log_mismatch, "mismatch": log_mismatch}
+    yield "mean-of-logs", right | {"information": log_information}
+    most = torch.tensor(math.log(count), dtype=torch.float64)
+    yield "most-information", right | {"information": most}
+    yield "most-information", right | {"information": most, "mismatch": rate - most}
+    for end in (3.0, 4.0, 5.0, 6.0):
+        cut = _cut(mean, std, end)
+        yield "short-grid", lambda got, cut=cut: _close_to(got, cut)
     yield "not-averaged", {"rate": count * rate, "information": count * information, "mismatch": mismatch}
     yield "not-averaged", {name: count * value for name, value in right.items()}
     yield "not-averaged", right | {"rate": count * rate}
@@ -130,6 +170,8 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for codes, narrow, wide in ((5, 0.2, 0.9), (12, 0.15, 0.6), (2, 0.1, 0.3)):
         mean = rng.normal(size=codes) + 0.4
+        if codes == 5:
+            mean[:2] = (-4.8, 4.7)  # bells that reach beyond 5
         if codes == 2:
             mean = np.array([-1.6, 1.2]) + 0.2 * rng.normal(size=2)
         inputs = {"mean": tensor(mean), "std": tensor(rng.uniform(narrow, wide, size=codes))}

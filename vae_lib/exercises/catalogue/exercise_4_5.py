@@ -22,6 +22,9 @@ MISTAKES = {
     "bits": "the logarithms are to base 2: the course counts in nats",
     "axes-averaged": "the axes are averaged: rate and distortion are summed over them",
     "rate-without-eigenvalue": "the rate averages (v x)² over the data: that is v² λ, not v²",
+    "eigenvalue-squared": "λ is squared: the mean of x² is λ, a variance already",
+    "spread-not-squared": "w d stands where w² d belongs: the variance of w times the noise of the code",
+    "beta-divides": "the rate is divided by β: it is multiplied by it",
     "rate-no-half": "the ½ of the rate is missing",
     "no-spread": "the noise of the code is left out of the error: w² d belongs to it",
     "error-without-eigenvalue": "the mean of (x − w v x)² over the data is (1 − wv)² λ, not (1 − wv)²",
@@ -79,6 +82,11 @@ def _mistaken(
     yield "axes-averaged", right | {"rate": rates.mean()}
     yield "axes-averaged", right | {"distortion": losses.mean()}
     yield "rate-without-eigenvalue", right | {"rate": right["rate"] - half}
+    yield "eigenvalue-squared", right | {
+        "rate": right["rate"] + 0.5 * (v.square() * (lam.square() - lam)).sum()
+    }
+    bent = ((w - w.square()) * d).sum() / (2.0 * variance)
+    yield "spread-not-squared", right | {"distortion": right["distortion"] + bent}
     yield "rate-no-half", right | {"rate": 2.0 * right["rate"]}
     yield "no-spread", right | {"distortion": right["distortion"] - spread / (2.0 * variance)}
     lost = (1.0 - w * v).square()
@@ -109,6 +117,7 @@ def _mistaken(
         ("beta-on-both", beta * (distortion + rate)),
         ("difference", distortion - beta * rate),
         ("difference", -distortion - beta * rate),
+        ("beta-divides", distortion + rate / beta),
         ("beta-unused", distortion + rate),
     ):
         yield name, right | {"objective": value}

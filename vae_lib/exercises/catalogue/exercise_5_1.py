@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vae_lib.exercises.catalogue.oracles import tensor
@@ -30,6 +31,15 @@ MISTAKES = {
     "misplaced-square": "the bracket squares f alone: it is (x − f)²",
     "mean-over-pixels": "the pixels are averaged: the log-density of an image is a sum over its pixels",
     "normaliser-sign": "the sign of the normaliser is turned: it is −½ ln 2πσ² for each pixel",
+    "exponent-sign": "the square is added: it is subtracted, the density falls with the distance",
+    "not-squared": "the distance is not squared: it is (x − f)², summed over the pixels",
+    "sum-squared": "the differences are added up before they are squared: square each, then add",
+    "sigma-multiplied": "the square is multiplied by σ², not divided: write / (2 * sigma**2)",
+    "normaliser-doubled": "the ½ of D/2 is missing: each pixel brings −½ ln 2πσ²",
+    "underflow": (
+        "the densities are multiplied before the logarithm is taken: the product of many small numbers is 0 "
+        "to the computer, so add logarithms"
+    ),
     "negated": "the sign is turned: that is the loss",
     "per-pixel": "the pixels are not added up: return one value per example",
     "batch-summed": "the batch is added up: keep one value per example",
@@ -73,6 +83,13 @@ def _mistaken(x: Tensor, f: Tensor, sigma: float) -> Iterator[tuple[str, Values]
         ("mean-over-pixels", right / pixels),
         ("mean-over-pixels", right.mean() / pixels),
         ("mean-over-pixels", -pixels * one - exponent / pixels),
+        ("exponent-sign", right + 2 * exponent),
+        ("not-squared", right + exponent - squares.sqrt() / (2 * sigma**2)),
+        ("not-squared", right + exponent - (x - f).abs().sum(-1) / (2 * sigma**2)),
+        ("sum-squared", right + exponent - (x - f).sum(-1).square() / (2 * sigma**2)),
+        ("sigma-multiplied", right + exponent - squares / 2 * sigma**2),
+        ("normaliser-doubled", right - pixels * one),
+        ("underflow", torch.exp(-one - (x - f).square() / (2 * sigma**2)).prod(-1).log()),
         ("negated", -right),
         ("per-pixel", -one - (x - f).square() / (2 * sigma**2)),
         ("batch-summed", right.sum()),
@@ -82,7 +99,7 @@ def _mistaken(x: Tensor, f: Tensor, sigma: float) -> Iterator[tuple[str, Values]
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    for batch, pixels in ((3, 3), (4, 5), (1, 1), (2, 50)):
+    for batch, pixels in ((3, 3), (4, 5), (1, 1), (1, 2000)):
         inputs: dict[str, Any] = {
             "x": tensor(rng.uniform(0.0, 1.0, size=(batch, pixels))),
             "f": tensor(rng.uniform(0.0, 1.0, size=(batch, pixels))),

@@ -20,6 +20,10 @@ MISTAKES = {
     "weight-turned": "c is on the wrong side: a heavier KL assumes a larger noise",
     "half-ignored": "the ½ of half_sum is ignored",
     "standard-deviation": "it is σ: wanted the variance, σ²",
+    "half-doubled": "the ½ of half_sum is turned round: half_sum is ½ times the sum, so a = ½",
+    "multiplied": "it is b / 2 * a, which multiplies by a: write b / (2 * a)",
+    "counts-exchanged": "D and q change places: D belongs to the squares, q to the KL",
+    "weight-forgotten": "c is forgotten: it is the weight of the KL",
     "inverse": "it is one over the variance",
 }
 
@@ -53,6 +57,14 @@ def _mistaken(recon: str, kl: str, c: float, D: int, q: int) -> Iterator[tuple[s
     yield "no-latents", {"value": right * latents}
     yield "latents-turned", {"value": right * latents**2}
     yield "weight-turned", {"value": right / c**2}
+    a = {"sum": 1.0, "half_sum": 0.5, "mean": 1 / D}[recon]
+    yield "half-doubled", {"value": right / 4 if recon == "half_sum" else right}
+    yield "multiplied", {"value": right * a**2}
+    swapped = {"value": right * (q / D if recon == "mean" else 1) * (q / D if kl == "mean" else 1)}
+    yield "counts-exchanged", swapped
+    yield "counts-exchanged", {"value": right * (q / D if recon == "mean" else 1)}
+    yield "counts-exchanged", {"value": right * (q / D if kl == "mean" else 1)}
+    yield "weight-forgotten", {"value": right / c}
     yield "standard-deviation", {"value": right**0.5}
     yield "inverse", {"value": 1 / right}
 

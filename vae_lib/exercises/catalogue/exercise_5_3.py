@@ -21,11 +21,13 @@ MISTAKES = {
         "the logarithm of a probability, or an exponential, has overflowed: stay with logits, as softplus "
         "does"
     ),
-    "clipped": "the probabilities are clipped: a large logit then costs far too little",
+    "clipped": "the probabilities, or the logits, are clipped: a large logit then costs far too little",
     "as-probability": "the logits are used as if they were probabilities",
     "swapped": "the two arguments are swapped: x is what was seen, the logits are the decoder's",
     "white-only": "only white pixels are counted: a black one has the probability 1 − λ",
     "colours-turned": "black and white are swapped",
+    "softplus-turned": "softplus is taken of −ℓ: it is ln(1 + e^ℓ) for black and white alike",
+    "softplus-added": "ln(1 + e^ℓ) is added: it is subtracted, a probability is at most 1",
     "negated": "the sign is turned: that is the cross-entropy, the loss",
     "mean-over-pixels": "the pixels are averaged: the log-probability of an image is a sum over its pixels",
     "per-pixel": "the pixels are not added up: return one value per example",
@@ -59,6 +61,8 @@ def _mistaken(x: Tensor, logits: Tensor, right: Tensor) -> Iterator[tuple[str, V
         ("swapped", (logits * turned.log() + (1 - logits) * (1 - turned).log()).sum(-1)),
         ("white-only", (x * torch.nn.functional.logsigmoid(logits)).sum(-1)),
         ("colours-turned", (-x * logits - torch.nn.functional.softplus(-logits)).sum(-1)),
+        ("softplus-turned", (x * logits - torch.nn.functional.softplus(-logits)).sum(-1)),
+        ("softplus-added", (x * logits + torch.nn.functional.softplus(logits)).sum(-1)),
         ("negated", -right),
         ("mean-over-pixels", right / x.shape[-1]),
         ("mean-over-pixels", right.mean() / x.shape[-1]),
@@ -70,6 +74,10 @@ def _mistaken(x: Tensor, logits: Tensor, right: Tensor) -> Iterator[tuple[str, V
         yield "clipped", {"value": log_p(lam.clamp(least, 1 - least))}
         soft = x * (lam + least).log() + (1 - x) * (1 - lam + least).log()
         yield "clipped", {"value": soft.sum(-1)}
+    for most in (10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 88.0, 100.0):
+        cut = logits.clamp(-most, most)
+        yield "clipped", {"value": (x * cut - torch.nn.functional.softplus(cut)).sum(-1)}
+        yield "clipped", {"value": (x * logits - torch.nn.functional.softplus(cut)).sum(-1)}
     # torch's own cross-entropy of probabilities stops at −100
     yield "clipped", {"value": log_p(lam, x).clamp(min=-100.0 * x.shape[-1])}
     parts = torch.where(x == 1, lam.log(), (1 - lam).log()).clamp(min=-100.0)

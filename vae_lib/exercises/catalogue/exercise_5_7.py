@@ -26,6 +26,8 @@ MISTAKES = {
         "flip the bin to the side where Φ is small"
     ),
     "clipped": "a probability is clipped before the logarithm: far levels then cost too little",
+    "ends-exchanged": "the two open ends change places: Φ is taken at the wrong edge of the end bins",
+    "logistic": "that is the logistic distribution function: wanted Φ, that of the normal one",
     "s-as-variance": "s is used as a variance: it is a standard deviation",
     "bin-of-two": "the bin is two levels wide: it reaches half a level to either side",
     "bin-beside": "the bin lies beside the level: it reaches half a level to either side",
@@ -98,6 +100,12 @@ def _mistaken(x: Tensor, f: Tensor, s: float) -> Iterator[tuple[str, Values]]:
         ends = torch.where(black, phi(upper), torch.where(white, 1 - phi(lower), changed))
         yield name, {"value": ends.log().sum(-1)}
     log_ndtr = torch.special.log_ndtr
+    turned = torch.where(black, log_ndtr(-lower), torch.where(white, log_ndtr(upper), each))
+    yield "ends-exchanged", {"value": turned.sum(-1)}
+    log_sigmoid = torch.nn.functional.logsigmoid
+    inner = log_sigmoid(upper) + log_sigmoid(-lower) + math.log(-math.expm1(-1 / s))
+    ends = torch.where(black, log_sigmoid(upper), torch.where(white, log_sigmoid(-lower), inner))
+    yield "logistic", {"value": ends.sum(-1)}
     ends_only = torch.where(black, log_ndtr(upper), torch.where(white, log_ndtr(-lower), naive.log()))
     yield "underflow", {"value": ends_only.sum(-1)}
     lost = log_ndtr(upper) + torch.log1p(-torch.exp(log_ndtr(lower) - log_ndtr(upper)))

@@ -100,7 +100,6 @@ def _mistaken(
         ("beta-unused", "distortion", eigenvalues.clamp(max=variance)),
         ("beta-unused", "d", torch.where(under, 1.0, variance / eigenvalues)),
         ("rate-in-bits", "rate", right["rate"] / math.log(2)),
-        ("rate-weighted", "rate", beta * right["rate"]),
         ("d-without-beta", "d", variance / (right["w2"] + variance)),
         ("d-without-beta", "d", torch.where(under, 1.0, variance / eigenvalues)),
         ("rate-no-half", "rate", 2 * right["rate"]),

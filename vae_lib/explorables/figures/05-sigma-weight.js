@@ -89,7 +89,7 @@
         `water level βσ² = ${Number((current.beta * current.s2).toPrecision(3))}`, "end");
 
       const low = found.elbo < -230 ? -niceAbove(-1.1 * found.elbo) : -250;
-      values.axes([Math.log10(0.002), 2], [low, 60], { x: "log₁₀ σ²", y: "nats per digit", yTicks: 5 });
+      values.axes([Math.log10(0.002), 2], [low, 60], { x: "log₁₀ σ²", y: "nats", yTicks: 5 });
       const heights = Array.from(logs, (power) =>
         linearVaeAt(eigenvalues, 10 ** power, current.beta, current.q).logEvidence);
       const inside = Array.from(logs.keys()).filter((i) => heights[i] >= low);

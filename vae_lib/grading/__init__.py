@@ -1,0 +1,1 @@
+"""Assign, collect, grade, report, give back: `python -m vae_lib.grading`."""
