@@ -233,6 +233,19 @@ def _(sheet: Sheet) -> Made:
     return {sheet.file: packed(sheet.book({number: answer}))}, sheet.wants(flagged=None)
 
 
+@kind("a warning that points at the caller")
+def _(sheet: Sheet) -> Made:
+    """A right answer whose warning is recorded in the namespace of the test that calls it."""
+    number = sheet.middle
+    extra = "\n".join(
+        f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n    import warnings\n    warnings.warn('deprecated', stacklevel=2)\n"
+        f"    return _own_{f}(*a, **k)"
+        for f in sheet.functions(number)
+    )
+    answer = f"{sheet.reference(number)}\n\n\n{extra}"
+    return {sheet.file: packed(sheet.book({number: answer}))}, sheet.wants(flagged=None)
+
+
 @kind("a cell magic on top")
 def _(sheet: Sheet) -> Made:
     return {
@@ -966,7 +979,7 @@ def _(sheet: Sheet) -> Made:
 @kind("NUL in an answer")
 def _(sheet: Sheet) -> Made:
     book = sheet.book({sheet.middle: sheet.reference(sheet.middle) + "\nLABEL = '\0'"})
-    return {sheet.file: packed(book)}, _wants(sheet, "maybe own", None)
+    return {sheet.file: packed(book)}, _wants(sheet, "kernel or own", None)
 
 
 @right_file("renamed file", True)
