@@ -131,7 +131,7 @@ lines_before(
 )
 lines_before("def f(n):\n    return f(n + 1)\nf(0)", "endless recursion", "own", False)
 lines_before("input('how many? ')", "asks at the keyboard", "own")
-lines_before("breakpoint()", "breakpoint left in", "maybe own")
+lines_before("breakpoint()", "breakpoint left in", "kernel or own")
 lines_before("1 / 0", "error in the answer cell", "own", False)
 lines_before("def broken(:\n    pass", "syntax error", "own", False)
 
