@@ -75,6 +75,7 @@ def stages():
         Stage("lint", [python, "-m", "ruff", "check", "."]),
         Stage("library", [*pytest, *library]),
         build,
+        Stage("grading", [*pytest, "tests/grading"]),
         Stage("site", [*pytest, "tests/book", "tests/browser", *elsewhere], after=build),
         Stage("pages", [*pytest, "tests/browser/test_site.py"], after=build),
         Stage("nbval", [*nbval_too, *alone, *nbval, *notebooks.write_all()]),
@@ -156,7 +157,7 @@ def main():
     unknown = set(wanted) - set(every)
     if unknown:
         sys.exit(f"make: no stage named {', '.join(sorted(unknown))}; there are {', '.join(every)}")
-    if "library" in wanted:
+    if {"library", "grading"} & set(wanted):
         ensure_grading()
     if {"pages", "site"} & set(wanted):
         ensure_chromium()

@@ -34,6 +34,9 @@
     each("td code.literal .pre", function (name) {
       if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/_(?=[^_<])/g, "_<wbr>");
     });
+    each("h1 code.literal .pre", function (name) {
+      if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/\./g, ".<wbr>");
+    });
     // a number may part before its ±, and not between the ± and the standard error
     each(".pasted-text", function (number) {
       if (!number.childElementCount) number.textContent = number.textContent.replace(/± /g, "±\u00a0");
@@ -48,6 +51,16 @@
       together.className = "vae-together";
       formula.before(together);
       together.append(formula, next);
+    });
+    // a displayed formula that is a little too wide for a phone is set a little smaller, and scrolls if it must
+    document.fonts.ready.then(function () {
+      each("div.math .katex-html", function (box) {
+        var display = box.closest(".katex-display");
+        var share = box.clientWidth / box.scrollWidth;
+        if (!display || share >= 1) return;
+        display.style.fontSize = Math.max(0.8, 0.99 * share) * parseFloat(getComputedStyle(display).fontSize) + "px";
+        if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
+      });
     });
     // a formula, a table or a listing that is wider than the screen scrolls; so it must be reachable by key
     each("div.math, div.highlight > pre, .pst-scrollable-table-container", function (box) {

@@ -18,7 +18,7 @@ class LinearGaussianModel:
     r"""A VAE whose decoder is linear: evidence, posterior, ELBO and gap are known exactly.
 
     .. math:: z \sim N(0, I_q), \quad x|z \sim N(W z + b, \sigma^2 I_D)
-              \quad\Rightarrow\quad x \sim N(b, W W^\top + \sigma^2 I_D)
+              \qquad\Rightarrow\quad x \sim N(b, W W^\top + \sigma^2 I_D)
 
     Everything below uses the small matrix :math:`M = W^\top W + \sigma^2 I_q`; no D-by-D matrix is
     ever built. Values are in nats, one per example. Gradients flow through every method.
@@ -211,7 +211,7 @@ class LinearGaussianModel:
 
         .. math:: -\frac{D}{2} \ln 2 \pi \sigma^2
                   - \frac{\|y - W V y\|^2 + \sum_j d_j \|w_j\|^2}{2 \sigma^2}
-                  - \frac{\beta}{2} \sum_j \left[ (V y)_j^2 + d_j - 1 - \ln d_j \right]
+                  \qquad - \frac{\beta}{2} \sum_j \left[ (V y)_j^2 + d_j - 1 - \ln d_j \right]
 
         with :math:`y = x - b` and :math:`w_j` the columns of W.
 

@@ -128,7 +128,7 @@ class Ring:
         r"""ln p(x) of the VAE that knows the ring: decoder N(g(z), sigma^2 I) with the true map g.
 
         .. math:: p(x) = \int N(x; y, \sigma^2 I) \, p_{\text{ring}}(y) \, dy
-                  = \int_0^\infty r e^{-r^2/2} \, \frac{1}{2\pi\sigma^2}
+                  \qquad = \int_0^\infty r e^{-r^2/2} \, \frac{1}{2\pi\sigma^2}
                     e^{-\frac{\|x\|^2 + \rho^2}{2\sigma^2}} I_0\!\left(\frac{\|x\| \rho}{\sigma^2}\right) dr,
                   \qquad \rho = 1 + \frac{r}{10}
 

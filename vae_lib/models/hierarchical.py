@@ -186,7 +186,7 @@ class HierarchicalVAE(nn.Module):
         r"""Draw all layers k times from the posterior and return the log-weights of the draws.
 
         .. math:: \ln w = \ln p(x|h_1) + \sum_{l=1}^{L-1} \ln p(h_l|h_{l+1}) + \ln p(h_L)
-                  - \ln q(h_1|x) - \sum_{l=2}^{L} \ln q(h_l|h_{l-1})
+                  \qquad - \ln q(h_1|x) - \sum_{l=2}^{L} \ln q(h_l|h_{l-1})
 
         A draw is a whole column of layers: k columns, not k draws in every layer.
 

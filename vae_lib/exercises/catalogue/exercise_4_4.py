@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ def _mistaken(mean: Tensor, std: Tensor) -> Iterator[tuple[str, Values | Callabl
     yield "most-information", right | {"information": most, "mismatch": rate - most}
     for end in (3.0, 4.0, 5.0, 6.0):
         cut = _cut(mean, std, end)
-        yield "short-grid", lambda got, cut=cut: _close_to(got, cut)
+        yield "short-grid", partial(_close_to, wanted=cut)
     yield "not-averaged", {"rate": count * rate, "information": count * information, "mismatch": mismatch}
     yield "not-averaged", {name: count * value for name, value in right.items()}
     yield "not-averaged", right | {"rate": count * rate}

@@ -93,6 +93,10 @@ def _mistaken(
     for name, squared in (("not-shortened", kept), ("no-root", (kept - noise) ** 2)):
         product = tensor(axes[:, :q] * squared @ axes[:, :q].T)
         yield name, {"variance": noise, "W Wᵀ": product}
+    turned = axes[:, ::-1][:, :q]
+    for lengths in (kept - noise, (kept - noise)[::-1]):
+        yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
+    yield "value-per-datum", lambda got: len(got["mean ln p"]) == count
     # the sign of an axis is free: only the diagonal of W Wᵀ is certain
     crossed = axes.T[:, :q] ** 2 @ (kept - noise)
     yield (
@@ -101,10 +105,6 @@ def _mistaken(
             abs(got["W Wᵀ"][i * (size + 1)] - crossed[i]) < 1e-6 * (1 + crossed[i]) for i in range(size)
         ),
     )
-    turned = axes[:, ::-1][:, :q]
-    for lengths in (kept - noise, (kept - noise)[::-1]):
-        yield "axes-in-the-other-order", {"variance": noise, "W Wᵀ": tensor(turned * lengths @ turned.T)}
-    yield "value-per-datum", lambda got: len(got["mean ln p"]) == count
     yield "not-centred", {"mu": torch.zeros(size, dtype=torch.float64)}
     exact = {"variance": noise, "W Wᵀ": right["W Wᵀ"]}
     for name, value in (

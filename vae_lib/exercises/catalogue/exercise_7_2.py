@@ -21,17 +21,17 @@ __all__ = ["EXERCISE", "largest_array"]
 MISTAKES = {
     "too-large": "a matrix with D × D entries is built: all you need is q × q",
     "log-det-sign": "the sign of ln det M is turned",
-    "no-logarithm": "det M stands where its logarithm belongs",
     "no-log-det": "the log-determinant is missing",
     "log-det-unhalved": "the ½ does not reach the log-determinant",
     "decoder-alone": "this is ln p(x | z = 0): the latents widen the density by WWᵀ",
-    "no-inverse": "M⁻¹ is missing between the two Wᵀy",
-    "identity-in-m": "M has the identity in place of σ²I",
-    "constant-once": "ln 2π is not counted D times",
+    "no-inverse": "the inverse of M is missing between the two Wᵀy",
+    "identity-in-m": "the identity stands in M in place of σ²I",
+    "constant-once": "ln 2π is not there D times",
     "negated": "the sign is turned: this is −ln p(x)",
     "pixel-averaged": "ln p(x) is divided by the number of pixels: they are summed",
     "single-precision": "the numbers are rounded to single precision: the tensors are float64, keep to it",
-    "no-pixels": "(D − q) ln σ² is missing in the log-determinant",
+    "no-pixels": "the part (D − q) ln σ² is missing in the log-determinant",
+    "no-logarithm": "det M stands where its logarithm belongs",
     "all-pixels": "ln σ² is counted D times: M holds q of its factors already",
     "distance-sign": "yᵀWM⁻¹Wᵀy is added: it is subtracted, what the latents explain shortens the distance",
     "distance-unscaled": "the distance is not divided by σ²",
@@ -104,7 +104,7 @@ def _mistaken(
     x: Tensor, weight: Tensor, mu: Tensor, variance: float
 ) -> Iterator[tuple[str, Values | Callable[[Values], bool]]]:
     right = _by_large_matrix(x, weight, mu, variance)
-    (pixels, latent) = weight.shape
+    pixels, latent = (int(size) for size in weight.shape)
     yield "too-large", {"value": right, "too large": 1.0}
     y, w = (x - mu).numpy(), weight.numpy()
     plain = w.T @ w

@@ -26,7 +26,7 @@ MISTAKES = {
     "precision": "d holds the precisions Mⱼⱼ/σ²: their inverses are wanted",
     "no-variance": "d = 1/Mⱼⱼ: the factor σ² is missing",
     "not-scaled": "V is off by the factor σ²: with M/σ² in place of M, divide Wᵀ by σ² too, and only then",
-    "identity-in-m": "M has the identity in place of σ²I",
+    "identity-in-m": "the identity stands in M in place of σ²I",
     "latent-by-latent": "each latent is inferred as if it were alone: V needs the whole inverse of M",
     "log-variance": "the logarithms of the variances are returned: d holds variances",
     "prior-variance": "d is 1 for every latent: that is the prior",

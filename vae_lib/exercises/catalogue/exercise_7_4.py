@@ -23,7 +23,7 @@ MISTAKES = {
     "no-logarithm": "product and determinant are subtracted as they are: both belong under a logarithm",
     "trace": "the trace of M stands for the logarithms of its diagonal",
     "wrong-matrix": "C = WWᵀ + σ²I stands in place of M = WᵀW + σ²I",
-    "identity-in-m": "M has the identity in place of σ²I",
+    "identity-in-m": "the identity stands in M in place of σ²I",
     "logarithm-of-the-sum": "the logarithm is taken of the sum of the diagonal: sum the logarithms",
     "latent-averaged": "the gap is averaged over the latents: it is a sum",
     "always-zero": "this is zero: so it is only for orthogonal columns",

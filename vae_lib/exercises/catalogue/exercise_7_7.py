@@ -73,9 +73,7 @@ def _run(answers: Sequence[Callable[..., Any]], inputs: Mapping[str, Any]) -> Va
     return as_named(answers[0](*inputs.values()), NAMES, of=tuple)
 
 
-def _mistaken(
-    bug: str, lam: float, variance: float, right: dict[str, float]
-) -> Iterator[tuple[str, Values]]:
+def _mistaken(bug: str, lam: float, variance: float, right: dict[str, float]) -> Iterator[tuple[str, Values]]:
     w, v, d = _by_climbing(bug, lam, variance)
     yield "right-loss", {"w2": lam - variance, "d": variance / lam}
     yield "model-variance", right | {"w2": right["w2"] + variance}
@@ -106,7 +104,7 @@ def _mistaken(
         yield "other-root", {"d": 0.5 / right["d"]}  # the product of the two roots is ½
         yield (
             "true-elbo",
-            right | {"printed": printed("none", lam, variance, *point[:2], point[2] ** 2).item()},
+            right | {"printed": printed("none", lam, variance, point[0], point[1], point[2] ** 2).item()},
         )
         yield "drawn-variance", right | {"d": right["d"] ** 2}
     else:

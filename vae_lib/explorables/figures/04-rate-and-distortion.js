@@ -180,12 +180,14 @@
         const at = codes.X(means[i]);
         codes.mark(`handle ${i}`, "circle", "vae-handle vae-inference", { cx: at, cy: codes.Y(peak), r: 5 });
       });
-      // labels of codes that lie together would cover one another: each goes one line higher
+      // under a tall bell there is room for its label, and no curve; above a low one. Labels of codes that
+      // lie together would cover one another: each goes one line further
+      const step = codes.bottom - codes.Y(peak) > 68 ? 12 : -12;
       const taken = [];
       places.forEach((i) => {
         const at = codes.X(means[i - 1]);
-        let height = codes.Y(peak) - 9;
-        while (taken.some(([x, y]) => Math.abs(x - at) < 18 && Math.abs(y - height) < 11)) height -= 12;
+        let height = codes.Y(peak) + (step > 0 ? 19 : -9);
+        while (taken.some(([x, y]) => Math.abs(x - at) < 18 && Math.abs(y - height) < 11)) height += step;
         taken.push([at, height]);
         codes.text(`name ${i}`, "vae-halo vae-inference", at, Math.max(height, 10), label(DATA[i - 1], 0), "middle");
       });

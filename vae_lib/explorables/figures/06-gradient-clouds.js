@@ -170,7 +170,9 @@
       const tangent = hill.mark("tangent", "path", "vae-curve vae-dashed", { d: stroke(exact, 62) });
       tangent.style.stroke = "currentColor";
       hill.mark("dot", "circle", "vae-handle vae-elbo", { cx: px, cy: py, r: 7 });
-      hill.text("line text", "vae-halo vae-strong", hill.left + 6, line - 8, `exact ln p(x) = ${label(logEvidence, 2)}`);
+      const free = px < (hill.left + hill.right) / 2; // the half of the line that the strokes do not cross
+      hill.text("line text", "vae-halo vae-strong", free ? hill.right - 4 : hill.left + 6, line - 8,
+        `exact ln p(x) = ${label(logEvidence, 2)}`, free ? "end" : "start");
       const { posteriorMean } = model(current);
       hill.text("dot text", "vae-halo vae-elbo", hill.X(inside(posteriorMean, [0, 2])), hill.bottom - 8,
         `ELBO = ${label(elbo, 2)}`, "middle");
