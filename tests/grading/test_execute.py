@@ -169,6 +169,13 @@ def test_an_answer_cannot_change_the_names_of_its_test(run):
     ]
 
 
+def test_an_answer_may_warn_at_its_caller(run):
+    warn = "import warnings\ndef f():\n    warnings.warn('x', stacklevel=2)\n    return 1\ndef g(): return 2"
+    execution, errors = run(warn)
+    assert errors == [None, None]
+    assert execution.flags == []
+
+
 def test_one_submission_leaves_nothing_to_the_next(run):
     run(
         "import builtins, torch, os\nbuiltins.x = torch.x = 1\n"
