@@ -131,7 +131,7 @@ lines_before(
 )
 lines_before("def f(n):\n    return f(n + 1)\nf(0)", "endless recursion", "own", False)
 lines_before("input('how many? ')", "asks at the keyboard", "own")
-lines_before("breakpoint()", "breakpoint left in", "maybe own")
+lines_before("breakpoint()", "breakpoint left in", "kernel or own")
 lines_before("1 / 0", "error in the answer cell", "own", False)
 lines_before("def broken(:\n    pass", "syntax error", "own", False)
 
@@ -227,6 +227,19 @@ def _(sheet: Sheet) -> Made:
     extra = "\n".join(
         f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n    import sys, warnings\n    warnings.warn('deprecated')\n"
         f"    print('noise', file=sys.stderr)\n    return _own_{f}(*a, **k)"
+        for f in sheet.functions(number)
+    )
+    answer = f"{sheet.reference(number)}\n\n\n{extra}"
+    return {sheet.file: packed(sheet.book({number: answer}))}, sheet.wants(flagged=None)
+
+
+@kind("a warning that points at the caller")
+def _(sheet: Sheet) -> Made:
+    """A right answer whose warning is recorded in the namespace of the test that calls it."""
+    number = sheet.middle
+    extra = "\n".join(
+        f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n    import warnings\n    warnings.warn('deprecated', stacklevel=2)\n"
+        f"    return _own_{f}(*a, **k)"
         for f in sheet.functions(number)
     )
     answer = f"{sheet.reference(number)}\n\n\n{extra}"
@@ -966,7 +979,7 @@ def _(sheet: Sheet) -> Made:
 @kind("NUL in an answer")
 def _(sheet: Sheet) -> Made:
     book = sheet.book({sheet.middle: sheet.reference(sheet.middle) + "\nLABEL = '\0'"})
-    return {sheet.file: packed(book)}, _wants(sheet, "maybe own", None)
+    return {sheet.file: packed(book)}, _wants(sheet, "kernel or own", None)
 
 
 @right_file("renamed file", True)

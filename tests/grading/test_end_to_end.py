@@ -122,6 +122,8 @@ def test_the_gradebook_of_nbgrader_agrees(graded):
     # what formgrader shows
     notebook = nbformat.read(graded.autograded("alan", NAME), as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells)
+    notebook = nbformat.read(graded.autograded("emmy", NAME), as_version=4)
+    assert notebook.cells[0].source.startswith(f"**Not graded:** {NAME}.ipynb: the file is not a notebook")
 
 
 def test_the_feedback_of_nbgrader_itself_hides_the_tests(graded, monkeypatch):

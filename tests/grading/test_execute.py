@@ -138,10 +138,21 @@ def test_a_trick_is_told(trick, run):
     assert execution.flags
 
 
+WRONG = "def f(): return 3.0"
+COMPARED = [
+    "from vae_lib.exercises import agree\nassert agree(f(), 1.0)",
+    "import numpy as np\nassert np.allclose(f(), 1.0) or np.isclose(f(), 1.0)",
+    "import torch\nassert torch.allclose(torch.tensor(f()), torch.tensor(1.0))",
+    "import torch\nassert bool(all([(torch.tensor(f()) == 1.0).item()]))",
+]
+
+
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_trick_earns_nothing(trick, run):
-    execution, errors = run(trick)
-    assert all(error is not None for error in errors), execution
+def test_a_trick_earns_nothing(trick, worker):
+    cells = [{"source": source, "role": "own", "grade_id": ""} for source in (WRONG, trick)]
+    cells += [{"source": source, "role": "test", "grade_id": "t"} for source in COMPARED]
+    errors = worker.run(cells).errors
+    assert all(errors.get(place, "was not run") is not None for place in range(2, 6)), errors
 
 
 def test_no_cell_can_read_a_test_that_has_not_had_its_turn(run):
@@ -156,6 +167,13 @@ def test_an_answer_cannot_change_the_names_of_its_test(run):
         "AssertionError: the answer changes ['g'] of its test",
         "NameError: name 'g' is not defined",
     ]
+
+
+def test_an_answer_may_warn_at_its_caller(run):
+    warn = "import warnings\ndef f():\n    warnings.warn('x', stacklevel=2)\n    return 1\ndef g(): return 2"
+    execution, errors = run(warn)
+    assert errors == [None, None]
+    assert execution.flags == []
 
 
 def test_one_submission_leaves_nothing_to_the_next(run):

@@ -196,13 +196,22 @@ def _grade_one(
         cells, flags = choose_notebook(folder, manifest.name, template)
         rebuilt = rebuild(template, cells)
     except Unreadable as reason:
-        return Result(student, manifest.name, "not graded", [str(reason)])
+        return _not_graded(course, manifest, template, student, str(reason))
     except Exception as error:  # our own mistake must not cost the others their grades
-        return Result(student, manifest.name, "not graded", [f"the notebook cannot be rebuilt: {error!r}"])
+        return _not_graded(course, manifest, template, student, f"the notebook cannot be rebuilt: {error!r}")
     rebuilt.flags = [*flags, *rebuilt.flags]
     cells_to_run = _cells(rebuilt)
     execution = _execute(workers, cells_to_run, folder)
     return _score(course, manifest, student, rebuilt, execution)
+
+
+def _not_graded(course: Course, manifest: Manifest, template: Template, student: str, reason: str) -> Result:
+    """No score; formgrader gets the empty assignment, with the reason on top."""
+    book = nbformat.from_dict(json.loads(nbformat.writes(template.book)))
+    text = f"**Not graded:** {reason}".replace("<", "&lt;")
+    book.cells.insert(0, nbformat.v4.new_markdown_cell(text, id="not-graded"))
+    write_atomically(course.autograded(student, manifest.name), nbformat.writes(book) + "\n")
+    return Result(student, manifest.name, "not graded", [reason])
 
 
 def choose_notebook(folder: Path, name: str, template: Template) -> tuple[list[Found], list[str]]:

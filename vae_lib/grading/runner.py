@@ -323,7 +323,8 @@ class Tests:
             before = dict(space)
             exec(code, space)
             own = _assigned(code)
-            changed = [n for n in space if n not in own and space[n] is not before.get(n, _NOTHING)]
+            watched = space.keys() - own - {"__warningregistry__", "__annotations__"}
+            changed = sorted(n for n in watched if space[n] is not before.get(n, _NOTHING))
             if changed or len(space) < len(before):
                 raise AssertionError(f"the answer changes {changed[:1] or 'the names'} of its test")
             self._names.update({name: space[name] for name in own if name in space})
