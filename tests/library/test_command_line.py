@@ -449,6 +449,8 @@ def test_ctrl_c_keeps_the_last_checkpoint(here):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        # what a shell has put into the background ignores ctrl-C, and so do its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     lines = Path("run", "history.jsonl")
     deadline = time.monotonic() + 100
