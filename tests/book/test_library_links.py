@@ -34,7 +34,8 @@ def test_the_docstrings_and_the_chapters_were_found():
 
 def test_every_room_of_the_library_has_a_page():
     rooms = {name for _, name, _ in pkgutil.iter_modules(vae_lib.__path__) if not name.startswith("_")}
-    assert {page.split("/")[-1] for page in library.api_pages()} == rooms - {"commands", "grading"}  # those have --help
+    rooms -= {"commands", "grading"}  # those have --help
+    assert {page.split("/")[-1] for page in library.api_pages()} == rooms
 
 
 def test_a_docstring_names_the_section_and_not_only_the_chapter_and_the_section_exists():
