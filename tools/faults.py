@@ -45,7 +45,8 @@ FAULTS = [
     Fault("a figure without alt text", CHAPTER, 'alt="A bell', 'alt="" and "A bell',
           ("build", "nbval")),
     Fault("an address of another host in a page", "book/_static/page.css",
-          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page', ("library", "pages")),
+          "/* The page", '@import url("https://cdn.example.org/a.css");\n/* The page',
+          ("library", "build pages")),
     Fault("an answer in the book", STATEMENT, "## 2.1", "{secret}\n\n## 2.1", ("library",)),
     Fault("a weakened test of an exercise", "exercises/02_kl_rearrangement.md",
           "import agree\ncorner_2_1 =", "import agree\nagree = lambda *a: True\ncorner_2_1 =", ("library",)),
@@ -76,7 +77,7 @@ def copy_project(target):
 
 def run(folder, stage):
     return subprocess.run(
-        [sys.executable, "tools/test.py", stage],
+        [sys.executable, "tools/test.py", *stage.split()],  # pages are read as they were built
         cwd=folder, capture_output=True, text=True, errors="replace",
         env={**os.environ, "PYTHONPATH": str(folder), "PYTEST_ADDOPTS": "-x"},
     )
