@@ -10,10 +10,8 @@ import pytest
 
 import exercises as builder
 from vae_lib.grading.__main__ import main
-from vae_lib.grading.confine import available
 from vae_lib.grading.course import Course
 
-WALLS = [] if available() else ["--unconfined"]  # the submissions of these tests are our own
 NAME = "two-of-chapter-2"  # as in conftest
 pytestmark = [
     pytest.mark.nbgrader,
@@ -23,7 +21,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def graded(course, answers, tmp_path_factory):
+def graded(course, answers, walls, tmp_path_factory):
     """The course after its commands; three students, one of them with a file that is no notebook."""
     handed = tmp_path_factory.mktemp("handed")
     for student, first, second in (("ada", "right", "right"), ("alan", "swapped", "blank")):
@@ -36,7 +34,7 @@ def graded(course, answers, tmp_path_factory):
     (handed / "emmy.ipynb").write_text("{")
     (course.root / "students.txt").write_text("ada\nalan\nemmy\ngrace\n")
     assert main(["collect", str(course.root), NAME, str(handed)]) == 0
-    assert main(["grade", str(course.root), NAME, "--jobs", "1", "--timeout", "60", *WALLS]) == 0
+    assert main(["grade", str(course.root), NAME, "--jobs", "1", "--timeout", "60", *walls]) == 0
     assert main(["report", str(course.root), NAME]) == 0
     assert main(["feedback", str(course.root), NAME]) == 0
     return course
@@ -157,13 +155,13 @@ def test_a_mark_by_hand_counts(graded):
             book.db.commit()
 
 
-def test_what_is_graded_is_not_graded_again(graded, capsys, monkeypatch):
+def test_what_is_graded_is_not_graded_again(graded, walls, capsys, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("no process should start")
 
     monkeypatch.setattr("vae_lib.grading.execute.Worker._start", refuse)
     before = digests(graded)
-    assert main(["grade", str(graded.root), NAME, "--jobs", "1", "--timeout", "60", *WALLS]) == 0
+    assert main(["grade", str(graded.root), NAME, "--jobs", "1", "--timeout", "60", *walls]) == 0
     assert digests(graded) == before
     assert "2 graded, 0 flagged, 1 not graded" in capsys.readouterr().out
 

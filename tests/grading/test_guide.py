@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 import exercises as builder
-from vae_lib.grading.confine import available
 
-WALLS = [] if available() else ["--unconfined"]  # the submissions of these tests are our own
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "book" / "instructor.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```shell\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -79,7 +77,7 @@ def typed(copy, line):
 
 @pytest.mark.nbgrader
 @pytest.mark.timeout(900)  # half a minute on a machine that does nothing else
-def test_from_nothing_to_feedback(copy):
+def test_from_nothing_to_feedback(copy, walls):
     """The whole circle of the first hour; then what comes after it, on the same course folder."""
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[grading]'")
     first = [
@@ -87,7 +85,7 @@ def test_from_nothing_to_feedback(copy):
     ]
     assert len(first) == 6
     for line in first:
-        typed(copy, line.replace("grade ../course", f"grade {' '.join(WALLS)} --timeout 5 ../course"))
+        typed(copy, line.replace("grade ../course", f"grade {' '.join(walls)} --timeout 5 ../course"))
     course, name = copy.parent / "course", "02_kl_rearrangement"
     with (course / "reports" / name / "grades.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
