@@ -34,6 +34,7 @@ class Stage:
     after: "Stage | None" = None
     code: int = 0
     seconds: float = 0.0
+    processor: float = 0.0  # seconds, with all that the stage started and waited for
     output: str = ""
     over: Event = field(default_factory=Event)
 
@@ -45,18 +46,20 @@ class Stage:
 
     def _run(self):
         started = time.monotonic()
-        done = subprocess.run(
-            [str(part) for part in self.command],
-            cwd=ROOT,
-            env={**os.environ, **QUIET, **BIN},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        self.code, self.output = done.returncode, done.stdout
-        self.seconds = time.monotonic() - started
-        (LOGS / f"{self.name}.log").write_text(self.output)
+        with (LOGS / f"{self.name}.log").open("w+b") as log:
+            child = subprocess.Popen(
+                [str(part) for part in self.command],
+                cwd=ROOT,
+                env={**os.environ, **QUIET, **BIN},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            _, status, used = os.wait4(child.pid, 0)  # unlike wait(), it tells the processor time
+            child.returncode = self.code = os.waitstatus_to_exitcode(status)
+            self.processor = used.ru_utime + used.ru_stime
+            self.seconds = time.monotonic() - started
+            log.seek(0)
+            self.output = log.read().decode(errors="replace")
         print(f"\n===== {self.name} ({self.seconds:.0f} s) =====\n{self.output}", flush=True)
 
 
@@ -165,11 +168,13 @@ def main():
     if "nbval" in wanted:
         nbval_ran_every_cell(every["nbval"])
 
-    print("\nstage      result   seconds")
+    print("\nstage      result   seconds   of processor")
     for name in wanted:
         stage = every[name]
-        print(f"{stage.name:10} {'red' if stage.code else 'green':8} {stage.seconds:7.0f}")
-    print(f"{'all':10} {'':8} {time.monotonic() - started:7.0f}")
+        result = "red" if stage.code else "green"
+        print(f"{name:10} {result:8} {stage.seconds:7.0f} {stage.processor:14.0f}")
+    processor = sum(every[name].processor for name in wanted)
+    print(f"{'all':10} {'':8} {time.monotonic() - started:7.0f} {processor:14.0f}")
     red = [name for name in wanted if every[name].code]
     if red:
         sys.exit(f"make: red: {', '.join(red)} (the full text of each stage is in {LOGS})")

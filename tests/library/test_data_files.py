@@ -66,7 +66,11 @@ IDX_CASES = pytest.mark.parametrize(("name", "split"), IDX, ids=["-".join(case) 
 
 def mean_and_std(*parts: torch.Tensor) -> tuple[float, float]:
     """By counting how often each value occurs: no rounding worth the name."""
-    counts = sum(torch.bincount(part.flatten(), minlength=256).double() for part in parts)
+    if max(int(part.max()) for part in parts) == 1:  # 358 million of them are counted faster so
+        ones = sum(int(np.count_nonzero(part.numpy())) for part in parts)
+        counts = torch.tensor([sum(part.numel() for part in parts) - ones, ones]).double()
+    else:
+        counts = sum(torch.bincount(part.flatten(), minlength=256).double() for part in parts)
     at = torch.arange(len(counts), dtype=torch.float64)
     mean = (counts * at).sum() / counts.sum()
     return float(mean), float(((counts * (at - mean) ** 2).sum() / counts.sum()).sqrt())
@@ -130,7 +134,7 @@ def test_binarized_mnist():
     for split, part in parts.items():
         assert mean_and_std(part.images) == pytest.approx(wanted[split], abs=6e-7)
         assert (part.levels, part.labels, part.shape) == (2, None, (28, 28))
-        assert part.images.unique().tolist() == [0, 1]
+        assert (part.images.dtype, int(part.images.max())) == (torch.uint8, 1)
     everything = load("binarized_mnist", "all")
     assert torch.equal(everything.images, torch.cat([part.images for part in parts.values()]))
     assert len(set(rows_of(everything.images))) == 70_000
@@ -207,8 +211,8 @@ def test_the_validation_part_of_omniglot_begins_with_a_new_alphabet():
     # The same twenty people drew all characters of an alphabet, in the same order, and how tall, wide
     # and heavy a person draws stays the same within it: neighbours correlate at 0.25, and not at a border.
     train, validation = (load("omniglot", split, size=105).images for split in ("train", "validation"))
-    ink = torch.cat([train[20 * 800 :], validation]).view(164, 20, 105, 105).bool()
-    habits = torch.stack([ink.sum((2, 3)), ink.any(3).sum(2), ink.any(2).sum(2)], -1).double()
+    ink = torch.cat([train[20 * 800 :], validation]).view(164, 20, 105, 105).float()
+    habits = torch.stack([ink.sum((2, 3)), ink.amax(3).sum(2), ink.amax(2).sum(2)], -1).double()
     habits = (habits - habits.mean(1, keepdim=True)) / (habits.std(1, keepdim=True) + 1e-9)
     rows = habits.flatten(1) / habits.flatten(1).norm(dim=1, keepdim=True)  # (164, 60)
     alike = rows @ rows.T
