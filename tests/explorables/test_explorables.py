@@ -16,12 +16,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from every_kind import KINDS, QUESTION, one_of_each
 from vae_lib import explorables, figures
 from vae_lib.explorables import CSS_FILE, _network, _pictures, script
 from vae_lib.models import VAE
 from vae_lib.networks import linear_vae, mlp_vae
-
-QUESTION = {"question": "Is it?", "choices": ["yes", "no"], "answer": 1, "why": "Because."}
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +36,7 @@ def images():
 @pytest.fixture(scope="module")
 def shown(model, images):
     labels = torch.arange(30) % 10
-    return {
-        "noise-to-ring": explorables.noise_to_ring(),
-        "monte-carlo-wall": explorables.monte_carlo_wall(),
-        "two-kls": explorables.two_kls(),
-        "bound-and-gap": explorables.bound_and_gap(),
-        "jensen-chord": explorables.jensen_chord(),
-        "rate-and-distortion": explorables.rate_and_distortion(),
-        "collapse-landscape": explorables.collapse_landscape(),
-        "rotate-columns": explorables.rotate_columns(),
-        "bug-switchboard": explorables.bug_switchboard(),
-        "sigma-weight": explorables.sigma_weight(),
-        "grey-bernoulli": explorables.grey_bernoulli(),
-        "gradient-clouds": explorables.gradient_clouds(),
-        "latent-atlas": explorables.latent_atlas(model, images, labels),
-        "interpolation": explorables.interpolation(model, images, labels),
-        "retrained": explorables.retrained(images, betas=(1, 4), epochs=1),
-        "predict": explorables.predict(**QUESTION),
-    }
+    return one_of_each(model, images, labels, trained_on=images, epochs=1)
 
 
 @pytest.fixture
@@ -63,26 +45,6 @@ def quick_poster(monkeypatch):
     from vae_lib.explorables import _posters
 
     monkeypatch.setattr(_posters, "latent_atlas", lambda *args: b"")
-
-
-KINDS = [
-    "noise-to-ring",
-    "monte-carlo-wall",
-    "two-kls",
-    "bound-and-gap",
-    "jensen-chord",
-    "rate-and-distortion",
-    "collapse-landscape",
-    "rotate-columns",
-    "bug-switchboard",
-    "sigma-weight",
-    "grey-bernoulli",
-    "gradient-clouds",
-    "latent-atlas",
-    "interpolation",
-    "retrained",
-    "predict",
-]
 
 
 class Elements(HTMLParser):
@@ -275,9 +237,9 @@ def test_a_narrow_posterior_gets_a_finer_grid(images, quick_poster):
     [
         ({"choices": ["one"]}, "two or more"),
         ({"choices": ["same", "same"]}, "two or more"),
-        ({"answer": 2}, "0 to 1"),
-        ({"answer": -1}, "0 to 1"),
-        ({"answer": True}, "0 to 1"),
+        ({"answer": 3}, "0 to 2"),
+        ({"answer": -1}, "0 to 2"),
+        ({"answer": True}, "0 to 2"),
         ({"question": " "}, "empty"),
         ({"why": ""}, "empty"),
     ],
