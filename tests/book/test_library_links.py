@@ -38,6 +38,15 @@ def test_every_room_of_the_library_has_a_page():
     assert {page.split("/")[-1] for page in library.api_pages()} == rooms
 
 
+def test_no_one_letter_is_read_as_the_number_of_a_list():
+    # Sphinx takes "mean: m." for the thirteenth item of a list
+    found = [
+        path.name for path in (ROOT / "_build/html/book/api").glob("*.html")
+        if re.search(r'<ol class="(lower|upper)(alpha|roman)', path.read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    assert found == []
+
+
 def test_a_docstring_names_the_section_and_not_only_the_chapter_and_the_section_exists():
     for name, number, words in MENTIONS:
         if number == "erratum":

@@ -188,8 +188,8 @@ class BugZoo:
 
         Args:
             name: one of `BugZoo.names` or `BugZoo.unbounded`.
-            weight: w.
-            encoder_weight: v.
+            weight: the decoder's weight w.
+            encoder_weight: the weight v.
             encoder_variance: d, positive.
 
         Returns:

@@ -101,7 +101,7 @@ class SmallestVAE:
         .. math:: D = \mathbb{E}_{z \sim N(m, v)} \left( 1 - \tanh \frac{m z}{v} \right)^2
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
 
         Returns:
@@ -126,7 +126,7 @@ class SmallestVAE:
         r"""KL(q(z|x) ‖ N(0, 1)), nats; what exceeds ln 2 is waste, as there are only two messages.
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
 
         Returns:
@@ -150,7 +150,7 @@ class SmallestVAE:
         .. math:: -\tfrac12 \ln 2\pi\sigma^2 - \frac{D}{2\sigma^2} - \text{rate}
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
 
         Returns:
@@ -176,7 +176,7 @@ class SmallestVAE:
         gradients are kept.
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
 
         Returns:
@@ -220,7 +220,7 @@ class SmallestVAE:
         r"""KL(q(z) ‖ N(0, 1)) of the two codes together: the hole in the prior, nats.
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
 
         Returns:
@@ -249,7 +249,7 @@ class SmallestVAE:
         r"""The share of prior samples z that decode to neither point: \|f*(z)\| below the threshold.
 
         Args:
-            mean: m.
+            mean: the encoder's m.
             var: v, positive.
             threshold: between 0 and 1.
 
