@@ -24,6 +24,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -94,6 +95,12 @@ class Exercise:
         return next(line for line in shown.splitlines() if line.startswith("check("))
 
 
+@cache
+def _parsed(text: str) -> NotebookNode:
+    """A source as cells, its numbers still to be filled in; parsed once for all variants and seeds."""
+    return jupytext.reads(text, fmt="md:myst")
+
+
 class Assignment:
     """The exercises of one chapter, read from a MyST notebook.
 
@@ -119,7 +126,9 @@ class Assignment:
         if not 0 <= variant < len(variants):
             raise Fault(f"{name} has the variants 0 to {len(variants) - 1}; there is no {variant}")
         self.numbers = {**variants[variant], **(numbers or {})}
-        self.notebook = jupytext.reads(self._fill(text), fmt="md:myst")
+        self.notebook = deepcopy(_parsed(text))
+        for cell in self.notebook.cells:
+            cell.source = self._fill(cell.source)
 
     def _settings(self, text: str) -> dict[str, Any]:
         try:

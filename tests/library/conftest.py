@@ -13,7 +13,7 @@ settings.load_profile("course")
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed notes the whole stack first, for CUDA
 
 
 @pytest.fixture

@@ -122,6 +122,14 @@ def test_the_core_needs_only_the_declared_dependencies():
         assert needed <= allowed | ALLOWED_LAZILY.get(module, set()), module
 
 
+def test_every_room_with_shapes_in_its_signatures_is_checked_at_run_time(pytestconfig):
+    *checked, checker = pytestconfig.getoption("jaxtyping_packages").split(",")
+    assert checker == "beartype.beartype"
+    assert set(checked) == {
+        f"vae_lib.{room_of(module)}" for module, text in sources().items() if "from jaxtyping import" in text
+    }
+
+
 @pytest.mark.parametrize(
     ("modules", "complaint"),
     [
