@@ -20,7 +20,7 @@ from vae_lib.grading.normalize import LARGEST, Found, Rebuilt, Template, Unreada
 
 __all__ = ["Result", "grade", "read_result"]
 
-VERSION = 1  # of the grading: a change makes every result old
+VERSION = 2  # of the grading: a change makes every result old
 
 
 @dataclass
