@@ -135,6 +135,8 @@ HONEST = [
     f"import torch\ntorch.set_default_device('cpu'); torch.set_num_threads(2)\n{GOOD}",
     f"import pickle, copy, torch\ncopy.deepcopy(torch.nn.Linear(2, 2)); pickle.dumps(torch.ones(2))\n{GOOD}",
     f"import warnings\nwarnings.simplefilter('error')\n{GOOD}",
+    f"import faulthandler\nfaulthandler.enable()\n{GOOD}",
+    f"import subprocess, sys\nsubprocess.run(['true'], stdout=sys.stdout, stderr=sys.stderr)\n{GOOD}",
 ]
 
 
@@ -173,6 +175,8 @@ def test_a_fatal_answer_costs_its_own_test_only(body, run):
         "all = any = bool = isinstance = len = max = None",
         "await __import__('asyncio').sleep(0)",
         "input()",
+        "import os; os.fork()",
+        "print('\\ud800 \\udcff')",
     ],
 )
 def test_what_is_harmless_costs_nothing_and_flags_nothing(harmless, run):
@@ -242,6 +246,12 @@ def test_an_answer_may_warn_at_its_caller(run):
     execution, errors = run(warn)
     assert errors == [None, None]
     assert execution.flags == []
+
+
+def test_what_no_file_can_hold_is_replaced(run):
+    execution, errors = run("print('a\\ud800b')", "def f(): raise ValueError('a\\ud800b')\ndef g(): return 2")
+    assert errors == ["ValueError: a?b", None]
+    assert execution.outputs[1][0]["text"] == "a?b\n"
 
 
 def test_one_submission_leaves_nothing_to_the_next(run):

@@ -442,6 +442,8 @@ class _Watch:
         for line in lines:
             try:
                 message = json.loads(line)
+                if b"\\ud" in line:  # half a surrogate pair can stand in JSON, but in no file
+                    message = json.loads(json.dumps(message, ensure_ascii=False).encode(errors="replace"))
                 self._hear(message, len(line))
             except OSError:
                 return  # it has ended meanwhile

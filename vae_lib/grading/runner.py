@@ -68,6 +68,11 @@ class _Channel:
         while data:
             data = data[os.write(self._fd, data) :]
 
+    def stay_alone(self) -> None:
+        """End a fork that has come out of its cell: it must not take the turn of the one that is graded."""
+        if os.getpid() != self._home:
+            os._exit(0)
+
     def ask(self) -> dict[str, str]:
         """The source of the test whose turn it is, and the key with which its end is told."""
         self.tell(ask=True)
@@ -115,6 +120,10 @@ class _Stream(io.TextIOBase):
 
     def isatty(self) -> bool:
         return False
+
+    def fileno(self) -> int:
+        # some want a descriptor; as in a notebook, what is written there is not seen
+        return 2 if self._name == "stderr" else 1
 
     def write(self, text: str) -> int:
         self._held += str(text)
@@ -483,6 +492,7 @@ def _run_cell(
         error = f"{type(raised).__name__}: {_words(raised)}"
         if cell["role"] == "test":
             _tell_error(type(raised).__name__, _words(raised), _traceback(raised, cell))
+    channel.stay_alone()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # between cells nothing is interrupted
     sys.stdout, sys.stderr = stdout, stderr
     stdout.flush()
