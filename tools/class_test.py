@@ -1,6 +1,6 @@
 """Grade a class that does not exist, and see that nobody is lost, wronged, or hurt by another.
 
-    python tools/class_test.py                          300 students, three kills
+    python tools/class_test.py                          360 students, three kills
     python tools/class_test.py --students 30 --kills 1  a smaller class, a part of each kind
     python tools/class_test.py --kinds "os._exit; 3 GB" --students 4    these hostile kinds only
 
@@ -464,7 +464,8 @@ class Test:
         missing = [
             s.name
             for s in self.students
-            if s.name not in have and self.classroom.letters(s.name)[:40] not in tame
+            if (self.classroom.kept_as(s.name, self.told) or s.name) not in have
+            and self.classroom.letters(s.name)[:40] not in tame
         ]
         for name in missing:
             self.fault(f"no feedback for {name}")
@@ -581,7 +582,9 @@ class Test:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--students", type=int, default=300, help="how many hand in (default: 300)")
+    parser.add_argument(
+        "--students", type=int, default=360, help="how many hand in (default: 360, room for all kinds)"
+    )
     parser.add_argument(
         "--kills", type=int, default=3, help="how often the second run is killed (default: 3)"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import unicodedata
 import zipfile
 from collections import Counter
@@ -294,7 +295,8 @@ def enrol(
     ]
     mistakes = [(number, mutant) for number in sheet.numbers for mutant in sheet.wrong(number)]
     chance.shuffle(mistakes)
-    wanted_hostile = len(hostiles) if kinds or count >= 250 else min(len(hostiles), (2 * count) // 5)
+    beside = len(mistakes) + 40  # what a full class has besides
+    wanted_hostile = len(hostiles) if kinds else min(len(hostiles), max((2 * count) // 5, count - beside))
     if wanted_hostile < len(hostiles):
         hostiles = chance.sample(hostiles, wanted_hostile)
     room = max(count - len(hostiles), 0)
@@ -393,16 +395,23 @@ def compare(
         name = (
             student.name if student.name in by_name else tame.get(letters(student.name), tame.get(short, ""))
         )
-        own = by_name.pop(name, [])
+        kept = kept_as(student.name, told)
+        own = by_name.pop(kept or name, [])
         if len(own) > 1:
             yield student, f"{len(own)} rows"
-        if own and name != student.name and student.name not in told + own[0]["flags"]:
+        if own and not kept and name != student.name and student.name not in told + own[0]["flags"]:
             yield student, f"is called {name!r} now, and nobody is told"
         for fault in student.wanted.faults(own[0] if own else None):
             yield student, fault
     nobody = Student("nobody", "invented", {}, Wanted({}, None, 0), honest=False)
     for name in by_name:
         yield nobody, f"a row for {name!r}, who is not in the class"
+
+
+def kept_as(name: str, told: str) -> str:
+    """The name under which a grader keeps a student, if it says so; "" if not."""
+    found = re.search(rf"^{re.escape(repr(name))} is kept as (.+)$", told, re.MULTILINE)
+    return "" if found is None else found[1]
 
 
 def letters(name: str) -> str:

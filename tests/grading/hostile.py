@@ -209,6 +209,117 @@ lines_before(
     "nothing",
 )
 
+lines_before(
+    "for i in range(2000):\n    with open(f'much-{i}', 'wb') as f:\n        f.write(bytes(2**20))",
+    "writes 2,000 files of 1 MB",
+    "kernel or own",
+)
+lines_before(
+    "import os\nhere = os.getcwd()\nfor _ in range(1200):\n    os.mkdir('d')\n    os.chdir('d')\nos.chdir(here)",
+    "folders 1,200 deep",
+    "nothing",
+)
+lines_before("import numpy\nnumpy.save('much.npy', numpy.ones(2**24))", "numpy writes 128 MB", "own", True)
+lines_before(
+    "import numpy\ntry:\n    numpy.ones(3 * 2**30 // 8)\nexcept MemoryError:\n    raise ValueError('no room')",
+    "3 GB, under another name",
+    "own",
+    True,
+)
+lines_before(
+    "import threading, time\nfor _ in range(1000):\n    threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
+    "1,000 threads",
+    "maybe own",
+)
+lines_before("print('x' * 5000)\nprint(10**4000)", "long numbers", "nothing", False)
+lines_before("print(10**5000)", "a number too long to print", "own", False)
+
+# what stays behind a cell
+lines_before("import os\nos.fork()", "two processes go on", "nothing")
+lines_before(
+    "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(86399)\n    os._exit(0)",
+    "a daemon",
+    "nothing",
+)
+
+
+@kind("a thread that ends all, later")
+def _(sheet: Sheet) -> Made:
+    """It ends every process that runs its cell, in whatever cell that is then."""
+    code = "import os, threading\nthreading.Timer(0.2, os._exit, (5,)).start()"
+    book = sheet.book({sheet.middle: f"{code}\n\n\n{sheet.reference(sheet.middle)}"})
+    later = sheet.numbers[sheet.numbers.index(sheet.middle) :]
+    scores = {n: set(range(sheet.points[n] + 1)) for n in later}
+    return {sheet.file: packed(book)}, sheet.wants(scores, flagged=None)
+
+
+lines_before(
+    "import signal\ndef ring(*a):\n    raise RuntimeError('ring')\nsignal.signal(signal.SIGALRM, ring)\n"
+    "signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)",
+    "an alarm that rings and rings",
+    "own doing",
+)
+lines_before(
+    "import sys\ndef trace(frame, event, argument):\n    raise RuntimeError('traced')\nsys.settrace(trace)",
+    "a tracer that raises",
+    "own doing",
+)
+lines_before(
+    "import sys\ndef trace(frame, event, argument):\n    return trace\nsys.settrace(trace)",
+    "a tracer left on",
+    "nothing",
+)
+lines_before(
+    "import sys, threading, os\nthreading.excepthook = lambda told: os._exit(3)\nsys.excepthook = None\n"
+    "threading.Thread(target=lambda: 1 / 0).start()",
+    "ends all when a thread fails",
+    "kernel or own",
+)
+lines_before("import gc\ngc.freeze()\ngc.disable()\ngc.set_threshold(0)", "no garbage collection", "nothing")
+lines_before("import faulthandler\nfaulthandler.enable()", "faulthandler", "nothing", False)
+lines_before(
+    "import os\nlog = os.open('log', os.O_WRONLY | os.O_CREAT)\nfor fd in (0, 1, 2):\n    os.dup2(log, fd)\nprint('x')",
+    "its outputs into a file",
+    "nothing",
+)
+lines_before(
+    "import os\nlog = os.open('log', os.O_WRONLY | os.O_CREAT)\nfor fd in range(3, 64):\n    if fd != log:\n        os.dup2(log, fd)",
+    "every descriptor into a file",
+    "kernel or own",
+)
+lines_before(
+    "import os, shutil\nshutil.rmtree(os.getcwd())\nshutil.rmtree('..', ignore_errors=True)",
+    "deletes its own folder",
+    "nothing",
+)
+lines_before("import os\nos.execv('/bin/true', ['true'])", "becomes another program", "kernel or own")
+lines_before("import json\njson.dumps = lambda *a, **k: '{}'", "replaces json.dumps", "kernel or own")
+lines_before("import time\ntime.monotonic = time.time = lambda: 0", "stops the clock", "kernel or own")
+lines_before(
+    "import builtins\nfor name in ('len', 'str', 'type', 'Exception', 'BaseException'):\n    delattr(builtins, name)",
+    "deletes builtins",
+    "kernel or own",
+)
+lines_before("print('half a pair: \\ud800')", "prints half a surrogate pair", "nothing")
+inside("raise ValueError('half a pair: \\ud800')", "raises half a surrogate pair", False)
+inside("raise ValueError('x' * 10**8)", "raises 100 MB", None)
+inside("raise type('E' * 10**6, (Exception,), {})", "an error with a long name", None)
+inside(
+    "class Odd(BaseException):\n    def __str__(self):\n        while True:\n            pass\nraise Odd",
+    "an error that never says what it is",
+    loses="kernel or own",
+)
+inside(
+    "class Odd:\n    def __eq__(self, other):\n        raise SystemExit\n    __float__ = __array__ = __len__ = __eq__\nreturn Odd()",
+    "an answer that quits when it is compared",
+    None,
+)
+lines_before(
+    "class Odd:\n    def __repr__(self):\n        import os\n        os._exit(0)\nprint(Odd())",
+    "ends all when it is shown",
+    "kernel or own",
+)
+
 # warnings, and other noise
 lines_before("import warnings\nwarnings.warn('mind the gap')", "a warning", "nothing", False)
 lines_before("import warnings\nwarnings.simplefilter('error')", "warnings as errors", "maybe own")
@@ -769,6 +880,71 @@ def _(sheet, book):
     )
 
 
+@changed("10,000 cells", True)
+def _(sheet, book):
+    book["cells"] += [_new("1 + 1", f"more-{n}") for n in range(10_000)]
+    return sheet.wants(
+        {n: {0, p} for n, p in sheet.points.items()}, flagged=True, unscored=True, deserved=sheet.total
+    )
+
+
+@changed("1,000 cells of its own")
+def _(sheet, book):
+    book["cells"] += [_new("1 + 1", f"more-{n}") for n in range(1_000)]
+
+
+@changed("outputs of 60 MB", None)
+def _(sheet, book):
+    text = {"output_type": "stream", "name": "stdout", "text": "y" * 60_000_000}
+    answer_cell(book, sheet.middle)["outputs"] = [text]
+    return sheet.wants(
+        {n: {0, p} for n, p in sheet.points.items()}, flagged=None, unscored=True, deserved=sheet.total
+    )
+
+
+@changed("a comment of 2 MB")
+def _(sheet, book):
+    own = answer_cell(book, sheet.middle)
+    own["source"] += "\n" + "# and so on\n" * 180_000
+
+
+@changed("sources that are no text")
+def _(sheet, book):
+    book["cells"] += [
+        {**_new("", f"odd-{n}"), "source": odd} for n, odd in enumerate([7, None, {}, [1, None, {}], True])
+    ]
+    own = answer_cell(book, sheet.middle)
+    own["source"] = [7, None, *own["source"].splitlines(keepends=True), {}]
+
+
+@changed("no numbers and long numbers in the metadata")
+def _(sheet, book):
+    book["metadata"]["odd"] = [float("nan"), float("inf"), 10**4000]
+    for each in book["cells"]:
+        each["execution_count"] = "many"
+        each["metadata"]["odd"] = float("nan")
+
+
+@changed("points that are no numbers")
+def _(sheet, book):
+    for test, odd in zip(_cells(book, "test-"), [float("nan"), "all", None, [], {}, -1, True], strict=False):
+        test["metadata"]["nbgrader"]["points"] = odd
+
+
+@kind("every key twice")
+def _(sheet: Sheet) -> Made:
+    text = _right(sheet).decode().replace('"cells": [', '"cells": [], "nbformat": 4, "cells": [', 1)
+    return {sheet.file: text.encode()}, sheet.wants(flagged=None)
+
+
+@kind("ten million empty cells")
+def _(sheet: Sheet) -> Made:
+    text = '{"nbformat": 4, "cells": [' + "{}," * 9_000_000 + "{}]}"
+    return {sheet.file: text.encode()}, sheet.wants(
+        dict.fromkeys(sheet.numbers, 0), flagged=True, unscored=True
+    )
+
+
 @kind("nbformat 3")
 def _(sheet: Sheet) -> Made:
     book = sheet.book()
@@ -982,6 +1158,21 @@ def _(sheet: Sheet) -> Made:
     return {sheet.file: packed(book)}, _wants(sheet, "kernel or own", None)
 
 
+@right_file("what a Mac leaves behind", False)
+def _(sheet):
+    return {sheet.file: _right(sheet), f"._{sheet.file}": b"\0\5\26\7", "desktop.ini": b""}
+
+
+@right_file("a name with a line break, and one from right to left", True)
+def _(sheet):
+    return {"my\nhomework \u202egpj.ipynb": _right(sheet)}
+
+
+@right_file("a name that is no UTF-8", True)
+def _(sheet):
+    return {"m\udcfcde.ipynb": _right(sheet)}
+
+
 @right_file("renamed file", True)
 def _(sheet):
     return {f"{sheet.name}-Copy1.ipynb": _right(sheet)}
@@ -1064,6 +1255,16 @@ def _(sheet):
     return {sheet.file: _right(sheet)}
 
 
+@right_file("a student who is an emoji", student="🦊")
+def _(sheet):
+    return {sheet.file: _right(sheet)}
+
+
+@right_file("a student with a line break, from right to left", student="ann\n\u202eeve")
+def _(sheet):
+    return {sheet.file: _right(sheet)}
+
+
 @right_file("a student with dots", student="..anna..b")
 def _(sheet):
     return {sheet.file: _right(sheet)}
@@ -1112,6 +1313,18 @@ def zips(sheet: Sheet, folder: Path) -> dict[str, tuple[Path, bool]]:
     pack("a name of 300 letters", (f"{'e' * 300}_3_4_{sheet.file}", right))
     inner = pack("within", (f"eve_3_4_{sheet.file}", right)).read_bytes()
     pack("a zip in a zip", ("eve_3_4_homework.zip", inner))
+    pack("a Mac's", (f"__MACOSX/._honest_1_2_{sheet.file}", b"\0\5"), (f"._honest_1_2_{sheet.file}", b"\0\5"))
+    pack(
+        "late, and twice",
+        (f"eve_LATE_3_4_{sheet.file}", right),
+        (f"eve_LATE_3_5_{sheet.name}-1.ipynb", right),
+    )
+    pack("only case tells", (f"Eve_8_4_{sheet.file}", right), (f"EVE_9_5_{sheet.file}", right))
+    pack("from right to left", (f"e\u202eve_3_4_{sheet.file}", right), (f"🦊_5_6_{sheet.file}", right))
+    pack("a 7z that is called zip", ("eve_3_4_homework.zip", b"7z\xbc\xaf\x27\x1c" + bytes(100)))
+    pack("a folder where a file is", (f"eve/{sheet.file}", right), (f"eve/{sheet.file}/x", b"x"))
+    deep = "/".join(["d"] * 500)
+    pack("500 deep", (f"eve/{deep}/{sheet.file}", right))
     bomb = folder / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"honest_1_2_{sheet.file}", right)

@@ -66,9 +66,9 @@ def test_a_hostile_kind_is_made_and_its_points_are_possible(sheet, name):
 
 
 def test_a_full_class_has_everybody(sheet):
-    students = classroom.enrol(sheet, 300)
+    students = classroom.enrol(sheet, 360)
     kinds = Counter(student.kind for student in students)
-    assert len(students) == 300 == len({student.name for student in students})
+    assert len(students) == 360 == len({student.name for student in students})
     free = {name for name, kind in hostile.KINDS.items() if not kind.confined}
     assert free <= set(kinds)
     planted = classroom.planted(students)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import zipfile
 
 import pytest
@@ -155,6 +156,92 @@ def test_equal_names_stay_two_students(empty, zipped):
     assert ("a!", "a") in found.renamed
     again = collect(empty, NAME, zipped({f"b!/{FILE}": b"a", f"b?/{FILE}": b"b"}))
     assert again.students == ["b", "b-2"]
+
+
+def test_a_second_collection_knows_who_is_who(empty, zipped):
+    """Equal names are told apart in every zip as in the first, also where only one of them hands in again."""
+    collect(
+        empty,
+        NAME,
+        zipped({f"ada_12_1_{FILE}": b"a", f"ada_13_2_{FILE}": b"b", f"b!/{FILE}": b"c", f"b?/{FILE}": b"d"}),
+    )
+    collect(empty, NAME, zipped({f"ada_13_9_{FILE}": b"new", f"b?/{FILE}": b"new"}))
+    collect(empty, NAME, zipped({f"ada_14_7_{FILE}": b"e", f"eve_15_8_{FILE}": b"f"}))
+    found = collect(empty, NAME, zipped({f"eve_16_8_{FILE}": b"g"}))
+    assert found.students == ["eve_16"]
+    kept = {s: (empty.submission(s, NAME) / FILE).read_bytes() for s in empty.students(NAME)}
+    assert kept == {
+        **{"ada_12": b"a", "ada_13": b"new", "ada_14": b"e"},
+        **{"b": b"c", "b-2": b"new", "eve": b"f", "eve_16": b"g"},
+    }
+
+
+def test_two_who_come_by_different_ways_at_once_are_not_taken_for_one(empty, zipped):
+    files = {f"ada/{FILE}": b"a", f"ada_12_assignsubmission_file_/{FILE}": b"b"}
+    for _ in range(2):
+        found = collect(empty, NAME, zipped(files))
+        assert len(found.students) == 2 == len(set(found.students))
+    kept = {(empty.submission(s, NAME) / FILE).read_bytes() for s in empty.students(NAME)}
+    assert kept == {b"a", b"b"}
+
+
+def test_a_student_may_come_by_another_way_the_second_time(empty, zipped):
+    collect(empty, NAME, zipped({f"ada/{FILE}": b"old", f"alan_12_1_{FILE}": b"old"}))
+    collect(empty, NAME, zipped({f"ada_12_1_{FILE}": b"new"}))
+    collect(empty, NAME, zipped({f"alan/{FILE}": b"new"}))
+    assert handed_in(empty) == {"ada": [FILE], "alan": [FILE]}
+
+
+def test_a_name_of_which_nothing_is_left_is_a_student_too(empty, zipped):
+    found = collect(empty, NAME, zipped({f"🦊/{FILE}": b"a", f"🐻/{FILE}": b"b", f"+++_7_1_{FILE}": b"c"}))
+    assert len(found.students) == 3 == len(set(found.students))
+    assert all(name.startswith("unnamed-") for name in found.students)
+    assert {came for came, _ in found.renamed} == {"🦊", "🐻", "+++"}
+    assert found.unplaced == []
+
+
+def test_names_that_are_not_in_utf_8(empty, tmp_path):
+    source = os.fsencode(tmp_path / "in")
+    os.makedirs(source + b"/M\xfcller")
+    os.makedirs(source + b"/ada")
+    for path in (b"/M\xfcller/\xff.ipynb", b"/ada/" + FILE.encode()):
+        with open(source + path, "wb") as file:
+            file.write(b"a")
+    os.symlink("nowhere", source + b"/M\xfcller/\xfe.ipynb")
+    found = collect(empty, NAME, tmp_path / "in")
+    assert handed_in(empty) == {"M_ller": ["?.ipynb", NOTE], "ada": [FILE]}
+    assert found.renamed == [("M?ller", "M_ller")]
+    "\n".join(found.unplaced).encode()
+
+
+def test_a_folder_of_any_depth_costs_its_own_student_only(empty, tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    for student in ("ada", "deep"):
+        (source / student).mkdir(parents=True)
+    (source / "ada" / FILE).write_text("fine")
+    (source / "deep" / FILE).write_text("fine")
+    monkeypatch.chdir(source / "deep")
+    for _ in range(1_100):
+        os.mkdir("d")
+        os.chdir("d")
+    open("x", "w").close()
+    monkeypatch.undo()
+    try:
+        found = collect(empty, NAME, source)
+    finally:
+        subprocess.run(["rm", "-rf", str(source / "deep" / "d")], check=True)  # pytest's own is recursive
+    assert handed_in(empty) == {"ada": [FILE], "deep": [FILE]}
+    assert len(found.unplaced) == 1
+    assert "deeper than" in found.unplaced[0]
+
+
+def test_what_a_mac_leaves_behind_is_not_handed_in(empty, zipped):
+    collect(
+        empty,
+        NAME,
+        zipped({f"ada/{FILE}": b"a", f"ada/._{FILE}": b"\0\5", "ada/desktop.ini": b"", f"._{FILE}": b""}),
+    )
+    assert handed_in(empty) == {"ada": [FILE]}
 
 
 def test_what_nobody_signed_is_told(empty, zipped):

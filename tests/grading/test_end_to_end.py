@@ -189,6 +189,9 @@ def test_a_failure_of_ours_costs_one_student_and_is_tried_again(graded, monkeypa
 
     whole = graded.result("emmy", NAME).read_text(encoding="utf-8")
     graded.result("emmy", NAME).unlink()
+    odd = room.Result("emmy", NAME, "flagged", ["called a\nb\u202e.ipynb"])
+    room._keep(graded, odd)
+    assert room.read_result(graded, "emmy", NAME).flags == ["called a\\nb\\u202e.ipynb"]
     monkeypatch.setattr(room, "_grade_one", lambda *_: 1 / 0)
     limits = room.Limits(timeout=60.0, total=1200.0)
     results = {r.student: r for r in room.grade(graded, NAME, limits=limits)}

@@ -17,7 +17,14 @@ CONFINED = pytest.mark.skipif(not available(), reason="this system has no Landlo
 @pytest.fixture(scope="module")
 def worker():
     limits = Limits(
-        timeout=1.5, total=20, grace=0.5, memory_bytes=500_000_000, file_bytes=1_000_000, processes=8
+        timeout=1.5,
+        total=20,
+        grace=0.5,
+        memory_bytes=500_000_000,
+        file_bytes=1_000_000,
+        disk_bytes=4_000_000,
+        files=200,
+        processes=8,
     )
     with Worker(limits) as made:
         yield made
@@ -28,7 +35,10 @@ def run(worker):
     """Runs cells of a student's, then two tests: f() == 1 and g() == 2."""
 
     def do(*cells):
-        own = [{"source": source, "role": "own", "grade_id": ""} for source in cells]
+        own = [
+            {"source": source, "role": "answer", "grade_id": f"answer-{n}"}
+            for n, source in enumerate(cells, start=1)
+        ]
         tests = [
             {"source": f"assert {call}, 'wrong'", "role": "test", "grade_id": f"test-{n}"}
             for n, call in enumerate(("f() == 1", "g() == 2"))
@@ -44,6 +54,7 @@ def run(worker):
 
 
 GOOD = "def f(): return 1\ndef g(): return 2"
+WRITES = "import os, time\nfor i in range(10_000):\n  if i % 1200 == 1199: time.sleep(1)"
 
 
 def test_right_and_wrong(run):
@@ -65,16 +76,75 @@ def test_right_and_wrong(run):
             "import os, time\nfor _ in range(12):\n  if os.fork() == 0: time.sleep(60)\ntime.sleep(5)",
             "more than 8 processes",
         ),
-        ("bytearray(3_000_000_000)", "more memory than 0.5 GB"),
-        ("open('x', 'wb').write(bytes(2_000_000))", "a file of more than 1 MB"),
+        ("bytearray(3_000_000_000)", "more memory than 0.5 GB in answer-2"),
+        ("open('x', 'wb').write(bytes(2_000_000))", "a file of more than 1 MB in answer-2"),
+        (f"{WRITES}\n  open(str(i % 20), 'wb').write(bytes(900_000))", "wrote more than 4 MB in answer-2"),
+        (f"{WRITES}\n  open(str(i), 'wb').close()", "wrote more than 200 files in answer-2"),
+        (f"{WRITES}\n  if i < 1000: os.mkdir('d'); os.chdir('d')", "wrote more than 200 files in answer-2"),
     ],
-    ids=["loop", "catches", "ignores", "exit", "kill", "crash", "forks", "memory", "file"],
+    ids=[
+        "loop",
+        "catches",
+        "ignores",
+        "exit",
+        "kill",
+        "crash",
+        "forks",
+        "memory",
+        "file",
+        "disk",
+        "files",
+        "deep",
+    ],
 )
 def test_a_fatal_cell_costs_itself_and_is_told(fatal, told, run):
     execution, errors = run(GOOD, fatal)
     assert errors == [None, None]
     assert execution.errors[2] is not None
     assert any(told in flag for flag in execution.flags), execution.flags
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("try: bytearray(3 * 10**9)\nexcept MemoryError: raise ValueError('no room')", "more memory than"),
+        ("import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(9,)).start()",
+         "more memory than"),
+        ("import torch; torch.ones(10**9)", "more memory than"),
+        ("import numpy; numpy.save('a.npy', numpy.ones(10**6))", "a file of more than"),
+        ("import torch; torch.save(torch.ones(10**6), 'a.pt')", "a file of more than"),
+        ("import subprocess as s; s.run('head -c 2M /dev/zero > x; kill -25 $$', shell=True, check=True)",
+         "a file of more than"),
+    ],
+    ids=["other error", "threads", "torch", "numpy.save", "torch.save", "process"],
+)  # fmt: skip
+def test_a_limit_of_ours_is_told_whatever_the_error_says(cell, told, run):
+    execution, errors = run(GOOD, cell)
+    assert errors == [None, None]
+    assert execution.errors[2] is not None
+    assert [flag.removeprefix(told)[-12:] for flag in execution.flags] == [" in answer-2"], execution.flags
+
+
+HONEST = [
+    "import functools\n@functools.lru_cache\ndef f(): return 1\n@functools.cache\ndef g(): return 2",
+    "f = lambda: 1\ng = (2).__int__",
+    "known = {}\ndef f(): return known.setdefault('f', 1)\ndef g(): return known.setdefault('g', 2)",
+    # what `torch.compile` does when it is first used
+    f"import torch\ntorch._dynamo.eval_frame.TorchPatcher.patch()\n{GOOD}",
+    f"import torch.fx.traceback as t\nt.current_meta = {{'a': 1}}\n{GOOD}",
+    f"import torch\ntorch.set_default_device('cpu'); torch.set_num_threads(2)\n{GOOD}",
+    f"import pickle, copy, torch\ncopy.deepcopy(torch.nn.Linear(2, 2)); pickle.dumps(torch.ones(2))\n{GOOD}",
+    f"import warnings\nwarnings.simplefilter('error')\n{GOOD}",
+    f"import faulthandler\nfaulthandler.enable()\n{GOOD}",
+    f"import subprocess, sys\nsubprocess.run(['true'], stdout=sys.stdout, stderr=sys.stderr)\n{GOOD}",
+]
+
+
+@pytest.mark.parametrize("answer", HONEST)
+def test_nobody_honest_is_told_on(answer, run):
+    execution, errors = run(answer)
+    assert errors == [None, None]
+    assert execution.flags == []
 
 
 @pytest.mark.parametrize("body", ["while True: pass", "import os; os._exit(0)", "raise SystemExit(0)"])
@@ -105,6 +175,8 @@ def test_a_fatal_answer_costs_its_own_test_only(body, run):
         "all = any = bool = isinstance = len = max = None",
         "await __import__('asyncio').sleep(0)",
         "input()",
+        "import os; os.fork()",
+        "print('\\ud800 \\udcff')",
     ],
 )
 def test_what_is_harmless_costs_nothing_and_flags_nothing(harmless, run):
@@ -174,6 +246,12 @@ def test_an_answer_may_warn_at_its_caller(run):
     execution, errors = run(warn)
     assert errors == [None, None]
     assert execution.flags == []
+
+
+def test_what_no_file_can_hold_is_replaced(run):
+    execution, errors = run("print('a\\ud800b')", "def f(): raise ValueError('a\\ud800b')\ndef g(): return 2")
+    assert errors == ["ValueError: a?b", None]
+    assert execution.outputs[1][0]["text"] == "a?b\n"
 
 
 def test_one_submission_leaves_nothing_to_the_next(run):

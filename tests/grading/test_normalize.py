@@ -40,6 +40,16 @@ def own(book, source):
     return {"cell_type": "code", "id": "x", "metadata": {}, "outputs": [], "source": source}
 
 
+def test_too_much_is_refused_or_told(template, rebuilt, notebook):
+    book = notebook()
+    book["cells"] += [{}] * 2_000
+    with pytest.raises(Unreadable, match="more than 2000 cells"):
+        rebuilt(book)
+    book = notebook()
+    cell(book, "answer-2-1")["source"] += "\n#" + "x" * 1_000_000
+    assert any("a cell has more than 1000000 characters" in flag for flag in rebuilt(book)[1])
+
+
 def without_marks(book):
     for c in book["cells"]:
         c["metadata"] = {}

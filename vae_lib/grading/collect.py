@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -10,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vae_lib.grading.course import Course
+from vae_lib.grading.course import Course, write_atomically
 from vae_lib.grading.incoming import Incoming, TooLarge, copy_to, of_folder, of_zip
 
 __all__ = ["NOTE", "Collected", "collect", "safe_name", "who"]
@@ -171,27 +173,67 @@ def _lms_name(name: str) -> bool:
     return _CANVAS.fullmatch(name) is not None or _MOODLE.fullmatch(name) is not None
 
 
-def _kept_names(handed: _Handed, found: Collected) -> Iterator[tuple[str, list[tuple[str, Incoming]]]]:
+_Known = dict[tuple[str, str], str]  # (student, number) -> the name as it is kept
+
+
+def _known(path: Path) -> _Known:
+    """Who has handed in before, so that a second collection takes nobody for another."""
+    if not path.is_file():
+        return {}
+    return {(student, number): kept for student, number, kept in json.loads(path.read_text("utf-8"))}
+
+
+def _recognised(student: str, number: str, known: _Known) -> str:
+    """The name that a student has already; "" for a new one."""
+    if (student, number) in known:
+        return known[student, number]
+    # it may come by a way that tells no numbers, or came by one
+    same = {(n, kept) for (name, n), kept in known.items() if name == student and not (n and number)}
+    return same.pop()[1] if len(same) == 1 else ""
+
+
+def _kept_names(
+    handed: _Handed, known: _Known, found: Collected
+) -> Iterator[tuple[str, list[tuple[str, Incoming]]]]:
     """Each student's name as it is kept; equal names are told apart by their numbers."""
-    names = [student for student, _ in handed]
-    taken: set[str] = set()
-    for (student, number), files in sorted(handed.items(), key=lambda entry: entry[0]):
+    names = [student for student, _ in {*handed, *known}]
+    taken = {kept.casefold() for kept in known.values()}
+    before, now = dict(known), set[str]()
+    for (student, number), files in sorted(
+        handed.items(), key=lambda entry: (entry[0] not in before, entry[0])
+    ):
+        kept = _recognised(student, number, before)
+        if kept and kept not in now:
+            now.add(kept)
+            known[student, number] = kept
+            if kept != student:
+                found.renamed.append((student, kept))
+            yield kept, files
+            continue
         kept = safe_name(f"{student}_{number}" if number and names.count(student) > 1 else student)
         if not kept:
-            found.unplaced += [f"{file.name!r}: {student!r} is no usable name" for _, file in files]
-            continue
+            mark = number or hashlib.sha256(student.encode(errors="replace")).hexdigest()[:8]
+            kept = f"unnamed-{mark}"
         base, count = kept, 1
         while kept.casefold() in taken:
             count += 1
             kept = f"{base}-{count}"
         taken.add(kept.casefold())
+        now.add(kept)
+        known[student, number] = kept
         if kept != student:
             found.renamed.append((student, kept))
         yield kept, files
 
 
 def _place(course: Course, name: str, handed: _Handed, found: Collected) -> None:
-    for student, files in _kept_names(handed, found):
+    register = course.root / "collected" / f"{name}.json"
+    known = _known(register)
+    chosen = list(_kept_names(handed, known, found))
+    # first, so that a collection that is stopped half-way is known by the next
+    entries = sorted((student, number, kept) for (student, number), kept in known.items())
+    write_atomically(register, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    for student, files in chosen:
         target = course.submission(student, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         # beside its place, so that what was there stays until all of the new is there

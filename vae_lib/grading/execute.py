@@ -7,6 +7,7 @@ goes on behind it: a fatal cell costs its own points and not those of the others
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ class Limits:
         memory_bytes: beyond what the loaded libraries take.
         output_bytes: all outputs together, as they are kept.
         file_bytes: the largest file that may be written.
+        disk_bytes: all files together.
+        files: how many of them, folders included.
         processes: how many there may be.
         deaths: how often the process may die before the rest is given up.
     """
@@ -50,6 +54,8 @@ class Limits:
     memory_bytes: int = 2_000_000_000
     output_bytes: int = 20_000_000
     file_bytes: int = 100_000_000
+    disk_bytes: int = 500_000_000
+    files: int = 10_000
     processes: int = 32
     deaths: int = 3
 
@@ -87,7 +93,6 @@ class Broken(RuntimeError):
     """The server cannot be started or talked to."""
 
 
-_MEMORY = ("MemoryError", "can't allocate memory", "Cannot allocate memory")
 _PREFIX = "vae-grading-"
 
 
@@ -96,7 +101,16 @@ def _remove_what_is_left() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         number = folder.name.removeprefix(_PREFIX).split("-")[0]
         if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, however deep it is, and whatever its owner may do there."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(folder)], stderr=subprocess.DEVNULL, check=False)
 
 
 def _server_of(pid: int) -> psutil.Process | None:
@@ -134,7 +148,7 @@ class Worker:
     def close(self) -> None:
         """End the server and remove its scratch folder."""
         self._stop()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _remove(self._scratch)
 
     def abort(self) -> None:
         """End whatever runs, from another thread; the run in progress raises `Broken`."""
@@ -281,7 +295,7 @@ class Worker:
                     raise Broken("the process that runs the submissions has gone") from None
                 theirs.close()
                 began = time.monotonic()  # the start of a server is not the student's
-                watch = _Watch(self, control, ours, cells, execution, began - execution.seconds)
+                watch = _Watch(self, control, ours, cells, execution, began - execution.seconds, folder)
                 fatal = watch.follow()
                 execution.seconds += time.monotonic() - began
             if watch.server_lost:
@@ -290,7 +304,7 @@ class Worker:
                 raise Broken("the grading was stopped")
             return fatal
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             folder.with_suffix(".json").unlink(missing_ok=True)
 
 
@@ -305,10 +319,12 @@ class _Watch:
         cells: Sequence[Mapping[str, Any]],
         execution: Execution,
         began: float | int,
+        folder: Path,
     ):
         self._worker, self._limits = worker, worker.limits
         self._control, self._results = control, results
         self._cells, self._execution, self._began = cells, execution, began
+        self._folder = folder
         self._cell = -1
         self._running = False
         self._start = time.monotonic()
@@ -414,6 +430,8 @@ class _Watch:
             self._kill(f"started more than {self._limits.processes} processes")
         elif len(inside) > 1 and sum(map(_own_memory, inside)) > 2 * self._limits.memory_bytes:
             self._kill("its processes together took too much memory")
+        elif wrote := _too_much(self._folder, self._limits):
+            self._kill(wrote)
 
     def _take(self, got: bytes) -> None:
         self._buffer += got
@@ -424,6 +442,8 @@ class _Watch:
         for line in lines:
             try:
                 message = json.loads(line)
+                if b"\\ud" in line:  # half a surrogate pair can stand in JSON, but in no file
+                    message = json.loads(json.dumps(message, ensure_ascii=False).encode(errors="replace"))
                 self._hear(message, len(line))
             except OSError:
                 return  # it has ended meanwhile
@@ -463,12 +483,13 @@ class _Watch:
                 raise ValueError("no cell runs that could end")
             if self._is_test() and message.get("key") != self._key:
                 raise ValueError("a test ended that was not run")
-            if error is not None:
-                limits = self._limits
-                if any(word in error for word in _MEMORY):
-                    execution.flag(f"more memory than {limits.memory_bytes / 1e9:g} GB{self._label()}")
-                if "File too large" in error:
-                    execution.flag(f"a file of more than {limits.file_bytes / 1e6:g} MB{self._label()}")
+            limits = self._limits
+            for limit, words in (
+                ("memory", f"more memory than {limits.memory_bytes / 1e9:g} GB"),
+                ("file", f"a file of more than {limits.file_bytes / 1e6:g} MB"),
+            ):
+                if limit in message["met"]:
+                    execution.flag(f"{words}{self._label()}")
             if self._interrupted and error is not None:
                 error = f"stopped after {self._limits.timeout:g} s"
                 execution.flag(f"{error}{self._label()}")
@@ -485,6 +506,28 @@ def _processor_time(process: psutil.Process) -> float | int:
         return float(used.user + used.system)
     except psutil.Error:
         return 0.0
+
+
+def _too_much(folder: Path, limits: Limits) -> str:
+    """What was written beyond the limits, in words; "" if nothing was."""
+    count = size = 0
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if count > limits.files:
+                        return f"wrote more than {limits.files} files"
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return "wrote folders too deep to be looked into"
+            # it has gone meanwhile
+    return f"wrote more than {limits.disk_bytes / 1e6:g} MB" if size > limits.disk_bytes else ""
 
 
 def _own_memory(process: psutil.Process) -> int:

@@ -20,7 +20,7 @@ from vae_lib.grading.normalize import LARGEST, Found, Rebuilt, Template, Unreada
 
 __all__ = ["Result", "grade", "read_result"]
 
-VERSION = 1  # of the grading: a change makes every result old
+VERSION = 2  # of the grading: a change makes every result old
 
 
 @dataclass
@@ -132,14 +132,14 @@ def grade(
                 try:
                     result = _grade_one(course, manifest, template, student, workers)
                     result.fingerprint = key
+                    _keep(course, result)
                 except Exception as error:
                     if workers.stopped:
                         raise
                     # without a fingerprint: the next call tries it again
-                    flag = f"the grading failed: {type(error).__name__}: {error}"
+                    flag = f"the grading failed: {type(error).__name__}: {ascii(str(error))[1:-1]}"
                     result = Result(student, name, "not graded", [flag])
-                text = json.dumps(asdict(result), indent=1, ensure_ascii=False)
-                write_atomically(course.result(student, name), text + "\n")
+                    _keep(course, result)
                 return result
 
             futures = [pool.submit(one, student, key) for student, key in waiting]
@@ -154,6 +154,13 @@ def grade(
                 workers.stop()
                 raise
     return [results[student] for student in everybody]
+
+
+def _keep(course: Course, result: Result) -> None:
+    # names of files stand in them, and a line break or a change of direction would mislead a reader
+    result.flags = ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) for text in result.flags]
+    text = json.dumps(asdict(result), indent=1, ensure_ascii=False)
+    write_atomically(course.result(result.student, result.assignment), text + "\n")
 
 
 class _Workers:

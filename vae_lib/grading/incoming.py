@@ -18,6 +18,7 @@ __all__ = ["LARGEST_FILE", "Incoming", "TooLarge", "copy_to", "of_folder", "of_z
 
 LARGEST_FILE = 50_000_000  # bytes, as unpacked
 MOST_FILES = 100_000
+DEEPEST = 20  # folders within each other
 _BROKEN = (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError, ValueError)
 
 
@@ -45,12 +46,19 @@ class Incoming:
         return "/".join(self.parts)
 
 
+def _utf8(name: str) -> str:
+    """The name, with "?" for what stands in no encoding; disks have such names."""
+    return name.encode(errors="replace").decode()
+
+
 def _safe_parts(name: str) -> tuple[str, ...] | None:
     """The parts of a path that stays where it is unpacked, or None."""
-    name = name.replace("\\", "/")
+    name = _utf8(name).replace("\\", "/")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     bad = name.startswith("/") or ".." in parts or not parts or (len(parts[0]) > 1 and parts[0][1] == ":")
-    too_long = any(len(part.encode("utf-8", errors="replace")) > 240 for part in parts) or len(parts) > 20
+    too_long = (
+        any(len(part.encode("utf-8", errors="replace")) > 240 for part in parts) or len(parts) > DEEPEST
+    )
     return None if bad or too_long or any("\0" in part for part in parts) else parts
 
 
@@ -65,7 +73,8 @@ def _open(path: Path) -> IO[bytes]:
 def _junk(parts: tuple[str, ...]) -> bool:
     """What systems leave behind, and nobody handed in."""
     folders = {"__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__", ".vscode", ".idea"}
-    return bool(folders & set(parts)) or parts[-1] in (".DS_Store", "Thumbs.db")
+    files = (".DS_Store", "Thumbs.db", "desktop.ini")
+    return bool(folders & set(parts)) or parts[-1] in files or parts[-1].startswith("._")
 
 
 @contextmanager
@@ -87,7 +96,7 @@ def of_zip(path: Path, refused: list[str]) -> Iterator[list[Incoming]]:
         for member in members:
             parts = _safe_parts(member.filename)
             if parts is None:
-                refused.append(f"{member.filename[:200]!r}: its name leads out of the folder")
+                refused.append(f"{_utf8(member.filename[:200])!r}: its name leads out of the folder")
             elif _junk(parts):
                 continue
             elif member.is_dir():
@@ -115,16 +124,19 @@ def _member_time(member: zipfile.ZipInfo) -> datetime.datetime:
 def of_folder(folder: Path, refused: list[str]) -> list[Incoming]:
     """The files below a folder; links, pipes and devices are refused."""
     found = []
-    for at, folders, files in os.walk(folder, onerror=lambda error: refused.append(str(error))):
+    for at, folders, files in os.walk(folder, onerror=lambda error: refused.append(_utf8(str(error)))):
         folders.sort()
         here = Path(at)
+        if folders and len(here.relative_to(folder).parts) >= DEEPEST:
+            refused.append(f"{_utf8(str(here.relative_to(folder)))!r}: what lies deeper than that")
+            folders.clear()
         for name in sorted([*files, *(f for f in folders if (here / f).is_symlink())]):
             path = here / name
             relative = path.relative_to(folder)
             kind = path.lstat()
             parts = _safe_parts(relative.as_posix())
             if parts is None:
-                refused.append(f"{str(relative)!r}: it has no usable name")
+                refused.append(f"{_utf8(str(relative))!r}: it has no usable name")
             elif not _junk(parts):
                 plain = stat.S_ISREG(kind.st_mode)
                 reason = "it is a link" if stat.S_ISLNK(kind.st_mode) else "it is no file"

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,13 @@ def read_cells(path: Path) -> tuple[list[Found], list[str]]:
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise Unreadable(f"the file is not a notebook: {reason}") from None
-    cells = list(_cells(raw))
+    cells = list(islice(_cells(raw), MOST_CELLS + 1))
     if not isinstance(raw, dict) or not cells:
         raise Unreadable("the file has no cells")
     if len(cells) > MOST_CELLS:
-        raise Unreadable(f"the notebook has {len(cells)} cells; at most {MOST_CELLS} are read")
+        raise Unreadable(f"the notebook has more than {MOST_CELLS} cells")
+    if any(len(cell.source) == LONGEST_CELL for cell in cells):
+        odd.append(f"a cell has more than {LONGEST_CELL} characters; the rest was not read")
     if not isinstance(raw.get("nbformat"), int) or raw["nbformat"] < 4:
         odd.append(f"the notebook is of the older format {str(raw.get('nbformat'))[:20]}")
     return cells, odd

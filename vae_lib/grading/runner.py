@@ -58,6 +58,7 @@ class _Channel:
         self._fd = fd
         self._home = os.getpid()  # a fork of the student's is not heard
         self.cell = -1
+        self.met: set[str] = set()  # the limits that this cell came up against
         self._characters = self._lines = 0
 
     def tell(self, **message: Any) -> None:
@@ -66,6 +67,11 @@ class _Channel:
         data = json.dumps({"cell": self.cell, **message}).encode() + b"\n"
         while data:
             data = data[os.write(self._fd, data) :]
+
+    def stay_alone(self) -> None:
+        """End a fork that has come out of its cell: it must not take the turn of the one that is graded."""
+        if os.getpid() != self._home:
+            os._exit(0)
 
     def ask(self) -> dict[str, str]:
         """The source of the test whose turn it is, and the key with which its end is told."""
@@ -80,6 +86,7 @@ class _Channel:
 
     def begin(self, cell: int) -> None:
         self.cell, self._characters, self._lines = cell, 0, 0
+        self.met.clear()
         self.tell(begin=True, used=time.process_time())
 
     def text(self, name: str, text: str) -> None:
@@ -113,6 +120,10 @@ class _Stream(io.TextIOBase):
 
     def isatty(self) -> bool:
         return False
+
+    def fileno(self) -> int:
+        # some want a descriptor; as in a notebook, what is written there is not seen
+        return 2 if self._name == "stderr" else 1
 
     def write(self, text: str) -> int:
         self._held += str(text)
@@ -233,6 +244,7 @@ class Guard:
     MODULES = ("builtins", "math", "operator", "numpy", "torch", "scipy", "vae_lib", "statistics")
     FREE = ("torch.Storage",)  # torch.set_default_dtype changes it
     PRIVATE = ("__import__", "__build_class__")
+    STATE = (dict, list, set, bool, type(None))  # a library keeps its own settings in these
     CHECKER = ("vae_lib.exercises", "vae_lib.grading")
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -259,7 +271,8 @@ class Guard:
     @classmethod
     def _names(cls, module: Any, whole: bool) -> Iterator[tuple[str, Any]]:
         for name, value in list(vars(module).items()):
-            if not name.startswith("_") or name in cls.PRIVATE or (whole and not name.startswith("__")):
+            public = not name.startswith("_") or name in cls.PRIVATE
+            if (whole and not name.startswith("__")) or (public and not isinstance(value, cls.STATE)):
                 yield name, value
 
     @staticmethod
@@ -377,7 +390,6 @@ def _limit(job: Mapping[str, Any]) -> None:
     """Memory, size of files, core dumps. The grader watches over time and processes."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"],) * 2)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that grows too large is an ordinary error
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
@@ -398,7 +410,7 @@ def run(job: Mapping[str, Any], results: int) -> None:
     work, home = f"{job['folder']}/work", f"{job['folder']}/home"
     os.mkdir(home)
     os.chdir(work)
-    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR"):
+    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR", "TORCHINDUCTOR_CACHE_DIR"):
         os.environ[name] = home
     tempfile.tempdir = home
     sys.path.append(work)  # last, so that no file of the student's stands before a library
@@ -410,6 +422,8 @@ def run(job: Mapping[str, Any], results: int) -> None:
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
     _channel = channel = _Channel(results)
+    # a file that grows too large is an ordinary error, whose text need not tell what it is
+    signal.signal(signal.SIGXFSZ, lambda *_: channel.met.add("file"))
     settings = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
     shell = _Shell.instance(user_ns={"__name__": "__main__"}, config=settings)
     guard, tests = Guard(shell), Tests(channel)
@@ -471,17 +485,24 @@ def _run_cell(
             outcome = shell.run_cell(cell["source"], store_history=True)
             if not outcome.success:
                 raised = outcome.error_before_exec or outcome.error_in_exec
+                channel.met |= _limits_met(raised)
                 error = f"{type(raised).__name__}: {raised}"
     except BaseException as raised:
+        channel.met |= _limits_met(raised)
         error = f"{type(raised).__name__}: {_words(raised)}"
         if cell["role"] == "test":
             _tell_error(type(raised).__name__, _words(raised), _traceback(raised, cell))
+    channel.stay_alone()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # between cells nothing is interrupted
     sys.stdout, sys.stderr = stdout, stderr
     stdout.flush()
     stderr.flush()
     channel.tell(
-        end=True, key=key, error=None if error is None else error[:500], seconds=time.monotonic() - began
+        end=True,
+        key=key,
+        error=None if error is None else error[:500],
+        met=sorted(channel.met),
+        seconds=time.monotonic() - began,
     )
 
 
@@ -490,6 +511,30 @@ def _put_back(channel: _Channel, restore: Callable[[], list[str]]) -> list[str]:
     if replaced:
         channel.tell(flag=f"the notebook replaces {', '.join(replaced[:3])}; the tests were run without that")
     return replaced
+
+
+_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc", "can't start new thread")
+
+
+def _limits_met(raised: BaseException | None) -> set[str]:
+    """The limits of ours that an error speaks of, it or one that it was raised from or beside."""
+    met: set[str] = set()
+    waiting: list[BaseException | None] = [raised]
+    seen: set[int] = set()
+    while waiting and len(seen) < 100:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        words = _words(error)
+        if isinstance(error, MemoryError) or any(word in words for word in _NO_MEMORY):
+            met.add("memory")
+        if "SIGXFSZ" in words:  # a process that it started
+            met.add("file")
+        waiting += [error.__cause__, error.__context__]
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+    return met
 
 
 def _words(raised: BaseException) -> str:

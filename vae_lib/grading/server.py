@@ -128,6 +128,8 @@ def main(fd: int) -> None:
     import torch
 
     torch.set_num_threads(1)
+    # what `torch.compile` replaces in torch when it is first used; not by a student
+    import_module("torch._dynamo.eval_frame").TorchPatcher.patch()
     ended, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
