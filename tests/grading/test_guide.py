@@ -96,6 +96,7 @@ def test_from_nothing_to_feedback(copy, walls):
     assert 0 < float(rows["blaise"]["score"]) < total
     assert rows["blaise"]["status"] == "graded"
     assert float(rows["carl"]["score"]) < total
+    assert f"in {rows['carl']['flags'].split()[-1]}`" in section("instructor-first-hour")
     for student in rows:
         assert (course / "feedback" / student / f"{name}.html").is_file()
     with (course / "reports" / name / "mistakes.csv").open(encoding="utf-8", newline="") as file:
@@ -108,9 +109,10 @@ def test_from_nothing_to_feedback(copy, walls):
 def test_the_rest_of_the_guide(copy):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[grading]'")
     lines = []
-    for label in ("instructor-assignments", "instructor-many-machines", "instructor-private"):
+    labels = ("assignments", "changes", "many-machines", "private")
+    for label in (f"instructor-{label}" for label in labels):
         lines += [line for line in commands(section(label)) if not any(e in line for e in ELSEWHERE)]
-    assert len(lines) >= 7
+    assert len(lines) >= 11
     said = [typed(copy, line) for line in lines]
     assert "no secret line" in said[-1]
     assert not (copy.parent / "students" / "exercises").exists()
