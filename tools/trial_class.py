@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         said = hand_in(options.name, options.to, options.style)
     except (Fault, OSError) as error:
         print(f"trial_class: {error}", file=sys.stderr)
-        return 1
+        return 2
     print("\n".join([*said, str(options.to)]))
     return 0
 

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 import vae_lib.grading.incoming
+from vae_lib.grading.__main__ import main
 from vae_lib.grading.collect import NOTE, collect, safe_name
 from vae_lib.grading.course import Cell, Course, Manifest
 
@@ -262,6 +263,25 @@ def test_what_is_no_zip_is_one_clear_error(content, empty, zipped):
     source.write_bytes(source.read_bytes()[:500] if content is None else content)
     with pytest.raises(ValueError, match="cannot be read as a zip"):
         collect(empty, NAME, source)
+
+
+def test_the_command_says_who_came_again_and_who_is_late(empty, zipped, capsys):
+    empty.config.write_text("")
+    empty.source(NAME).parent.mkdir(parents=True)
+    empty.source(NAME).write_text("{}")
+    words = ["collect", str(empty.root), NAME]
+    assert main([*words, str(zipped(SOURCES["canvas"]))]) == 0
+    said = capsys.readouterr().out
+    assert f"2 students came; 2 have handed in {NAME}\n" in said
+    assert "late, as Canvas says: turingalan\n" in said
+    assert main([*words, str(zipped({f"lovelaceada_12_399_{NAME}-1.ipynb": b"c"}))]) == 0
+    assert capsys.readouterr().out == f"1 student came (1 of them again); 2 have handed in {NAME}\n"
+    for files, reason in (({}, ""), ({FILE: b""}, f"; '{FILE}': its name does not say whose it is")):
+        source = zipped(files)
+        assert main([*words, str(source)]) == 2
+        said = capsys.readouterr().err
+        assert said.endswith(f"{source} holds nothing that a student handed in{reason}\n")
+        assert said.count("\n") == 1
 
 
 def test_names_that_no_folder_can_have():

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -99,6 +100,9 @@ def test_the_mistakes_and_the_statistics(graded):
 def test_the_feedback_has_the_diagnosis_and_no_secret(graded):
     page = graded.feedback("alan", NAME).read_text(encoding="utf-8")
     assert "1 of 6 points" in page
+    assert "to be handed in by 2027-01-15" in page
+    assert "<td>not answered</td>" in page
+    assert "Error:" not in page
     assert "this is what you get when the arguments are swapped" in page
     assert builder.find_leaks(graded.root / "feedback") == []
     assert "<script" not in page
@@ -148,7 +152,7 @@ def test_a_mark_by_hand_counts(graded):
     try:
         assert main(["report", str(graded.root), NAME]) == 0
         row = next(row for row in table(graded, "grades.csv") if row["student"] == "alan")
-        assert (row["score"], row["2.2"], row["flags"]) == ("1.75", "0.75", "marked by hand: 1 cells")
+        assert (row["score"], row["2.2"], row["flags"]) == ("1.75", "0.75", "marked by hand: 1 cell")
     finally:
         with Gradebook(f"sqlite:///{graded.database}", "vae") as book:
             book.find_grade("test-2-2-values", NAME, NAME, "alan").manual_score = None
@@ -163,7 +167,39 @@ def test_what_is_graded_is_not_graded_again(graded, walls, capsys, monkeypatch):
     before = digests(graded)
     assert main(["grade", str(graded.root), NAME, "--jobs", "1", "--timeout", "60", *walls]) == 0
     assert digests(graded) == before
-    assert "2 graded, 0 flagged, 1 not graded" in capsys.readouterr().out
+    assert "2 graded, 0 flagged, 1 not graded (3 of 3 by an earlier call)" in capsys.readouterr().out
+
+
+def test_one_student_is_graded_again(graded, walls, capsys):
+    before = digests(graded)
+    words = ["grade", str(graded.root), NAME, "--jobs", "1", "--timeout", "60", *walls, "--again"]
+    assert main([*words, "emmi"]) == 2
+    assert f"--again names 'emmi', who has not handed in {NAME}" in capsys.readouterr().err
+    assert main([*words, "emmy"]) == 0
+    assert "(2 of 3 by an earlier call)" in capsys.readouterr().out
+    changed = {name for name, told in digests(graded).items() if told != before[name]}
+    assert changed == {"emmy.json"}
+
+
+def test_an_assignment_made_again_keeps_what_is_not_named_and_accuses_nobody(graded, walls, capsys, tmp_path):
+    course = Course(tmp_path / "course")
+    shutil.copytree(graded.root, course.root)
+    again = ["assignment", "2.1", "2.2", "--name", NAME, "--to", str(course.root)]
+    assert main(["feedback", str(course.root), NAME]) == 0
+    assert "to be graded" not in capsys.readouterr().out
+    assert main([*again, "--points", "2.1=8", "--variant", "1"]) == 0
+    said = capsys.readouterr().out
+    assert f"{NAME}: 2 exercises, 10 points, variant 1, due 2027-01-15" in said
+    assert "to be graded, with `grade`, as something is new: ada, alan, emmy" in said
+    assert main(["report", str(course.root), NAME]) == 0
+    assert "as something is new: ada, alan, emmy" in capsys.readouterr().out
+    assert main([*again, "--due", ""]) == 0
+    assert f"{NAME}: 2 exercises, 10 points, variant 1, no last day" in capsys.readouterr().out
+    assert main(["grade", str(course.root), NAME, "--jobs", "1", "--timeout", "60", *walls]) == 0
+    assert main(["report", str(course.root), NAME]) == 0
+    assert "to be graded" not in capsys.readouterr().out
+    rows = {row["student"]: row for row in table(course, "grades.csv")}
+    assert (rows["ada"]["score"], rows["ada"]["status"], rows["ada"]["flags"]) == ("10", "graded", "")
 
 
 def digests(course):
@@ -235,6 +271,16 @@ def test_before_anybody_has_handed_in_it_says_what_comes_first(course, capsys, t
     empty.config.write_text("")
     assert main(["grade", str(tmp_path), NAME, "--unconfined"]) == 2
     assert f"nobody has handed in {NAME} yet; `collect` comes first" in capsys.readouterr().err
+    for command in ("report", "feedback"):
+        assert main([command, str(tmp_path), NAME]) == 2
+        assert f"nobody has handed in {NAME} yet; `collect` comes first" in capsys.readouterr().err
+    empty.submission("ada", NAME).mkdir(parents=True)
+    empty.source(NAME).parent.mkdir(parents=True)
+    shutil.copy(course.source(NAME), empty.source(NAME))
+    for command in ("report", "feedback"):
+        assert main([command, str(tmp_path), NAME]) == 2
+        assert f"nothing of {NAME} is graded yet; `grade` comes first" in capsys.readouterr().err
+    assert not (empty.root / "feedback").exists()
 
 
 def test_where_nothing_confines_it_says_so_and_grades_nobody(course, capsys, monkeypatch):

@@ -193,6 +193,7 @@ def test_from_nothing_to_feedback(copy, walls, run_in_a_fork):
     assert 0 < float(rows["blaise"]["score"]) < total
     assert rows["blaise"]["status"] == "graded"
     assert float(rows["carl"]["score"]) < total
+    assert f"in {rows['carl']['flags'].split()[-1]}`" in section("instructor-first-hour")
     for student in rows:
         assert (course / "feedback" / student / f"{name}.html").is_file()
     with (course / "reports" / name / "mistakes.csv").open(encoding="utf-8", newline="") as file:
@@ -206,9 +207,10 @@ def test_the_rest_of_the_guide(copy, walls):
     pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[grading]'")
     lines = commands(section("instructor-first-hour"))
     lines = [line for line in lines if any(word in line for word in ("assignment", "trial_class", "collect"))]
-    for label in ("instructor-assignments", "instructor-many-machines", "instructor-private"):
-        lines += [line for line in commands(section(label)) if not any(e in line for e in ELSEWHERE)]
-    assert len(lines) >= 10
+    for label in ("assignments", "changes", "many-machines", "private"):
+        found = commands(section(f"instructor-{label}"))
+        lines += [line for line in found if not any(word in line for word in ELSEWHERE)]
+    assert len(lines) >= 11
     said = [typed(copy, quickly(line, walls)) for line in lines]
     assert "no secret line" in said[-1]
     assert not (copy.parent / "students" / "exercises").exists()

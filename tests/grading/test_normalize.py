@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from vae_lib.grading.course import Shown
 from vae_lib.grading.grade import choose_notebook
 from vae_lib.grading.normalize import Template, Unreadable, read_cells, rebuild
 
@@ -219,3 +220,32 @@ def test_where_there_is_no_notebook_it_says_what_there_is(template, tmp_path):
     (tmp_path / "essay.pdf").write_bytes(b"x")
     with pytest.raises(Unreadable, match=r"no notebook was handed in, but essay\.pdf"):
         choose_notebook(tmp_path, NAME, template)
+
+
+@pytest.mark.parametrize(
+    ("file", "odd"),
+    [
+        (f"{NAME}-1.ipynb", False),
+        (f"{NAME} (2).ipynb", False),
+        (f"{NAME}-old.ipynb", True),
+        ("x.ipynb", True),
+    ],
+)
+def test_a_number_after_the_name_is_not_odd(file, odd, template, notebook, tmp_path):
+    (tmp_path / file).write_text(json.dumps(notebook()))
+    assert choose_notebook(tmp_path, NAME, template)[1] == ([f"the notebook is called {file}"] if odd else [])
+
+
+def test_a_cell_as_it_was_given_out_before_is_not_edited(course, notebook, tmp_path):
+    earlier = (Shown("test-2-1-values", "# as it was\ncheck()", 7.0),)
+    path = tmp_path / "n.ipynb"
+    for text, points, flags in (
+        ("# as it was\ncheck()\n", 7.0, []),
+        ("# as it never was", 7.0, ["edited: test-2-1-values; ours was run"]),
+        ("# as it was\ncheck()", 8.0, ["points edited: test-2-1-values; ours count"]),
+    ):
+        book = notebook()
+        cell(book, "test-2-1-values")["source"] = text
+        cell(book, "test-2-1-values")["metadata"]["nbgrader"]["points"] = points
+        path.write_text(json.dumps(book))
+        assert rebuild(Template(course.source(NAME), earlier), read_cells(path)[0]).flags == flags

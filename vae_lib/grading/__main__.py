@@ -78,9 +78,12 @@ def _assignment() -> Parser:
     parser.add_argument("chosen", nargs="+", metavar="NAME", help="02_kl_rearrangement, or numbers: 2.1 2.4")
     parser.add_argument("--to", type=Path, default=Path("course"), metavar="COURSE", help="default: course")
     parser.add_argument("--name", help="of the assignment, where it is made of single exercises")
-    parser.add_argument("--variant", type=int, default=0, metavar="N", help="other numbers (0 is the book's)")
-    parser.add_argument("--points", type=_points, nargs="+", default=[], metavar="2.1=3")
-    parser.add_argument("--due", default="", metavar="2027-01-15", help="the last day")
+    parser.add_argument("--variant", type=int, metavar="N", help="other numbers (0 is the book's)")
+    parser.add_argument(
+        "--points", type=_points, nargs="+", default=[], metavar="2.1=3", help="points of an exercise"
+    )
+    parser.add_argument("--due", metavar="2027-01-15", help="the last day; '' for none")
+    parser.epilog = "Made again, an assignment keeps the variant, points and day that you do not name."
     return parser
 
 
@@ -97,10 +100,25 @@ def _make(arguments: argparse.Namespace) -> None:
         points=dict(arguments.points),
         due=arguments.due,
     )
-    print(f"{manifest.name}: {len(manifest.titles)} exercises, {manifest.max_score:g} points")
+    told = [_many(len(manifest.titles), "exercise"), f"{manifest.max_score:g} points"]
+    told += [f"variant {manifest.variant}", f"due {manifest.due}" if manifest.due else "no last day"]
+    print(f"{manifest.name}: {', '.join(told)}")
     print(f"for students    {course.release(manifest.name)}")
     print(f"for instructors {course.instructor(manifest.name)}")
     print(f"rubric          {course.root / 'instructor' / (manifest.name + '-rubric.md')}")
+    _say_outdated(course, manifest.name)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _say_outdated(course, name: str) -> None:
+    from vae_lib.grading.grade import outdated
+
+    if old := outdated(course, name):
+        shown = ", ".join(old[:5]) + (f" and {len(old) - 5} more" if len(old) > 5 else "")
+        print(f"to be graded, with `grade`, as something is new: {shown}")
 
 
 def _of_a_course(command: str, about: str) -> Parser:
@@ -120,8 +138,16 @@ def _gather(arguments: argparse.Namespace) -> None:
     from vae_lib.grading.collect import collect
     from vae_lib.grading.course import Course
 
-    found = collect(Course.open(arguments.course), arguments.name, arguments.source)
-    print(f"{len(found.students)} students have handed in {arguments.name}")
+    course = Course.open(arguments.course)
+    found = collect(course, arguments.name, arguments.source)
+    if not found.students:
+        first = f"; {found.unplaced[0]}" if found.unplaced else ""
+        raise ValueError(f"{arguments.source} holds nothing that a student handed in{first}")
+    again = f" ({len(found.replaced)} of them again)" if found.replaced else ""
+    everybody = len(course.students(arguments.name))
+    print(f"{_many(len(found.students), 'student')} came{again}; {everybody} have handed in {arguments.name}")
+    if found.late:
+        print(f"late, as Canvas says: {', '.join(found.late)}")
     for came, kept in found.renamed:
         print(f"{came!r} is kept as {kept}")
     for line in found.unplaced:
@@ -138,6 +164,9 @@ def _grade() -> Parser:
     parser.add_argument("--unconfined", action="store_true", help="grade although nothing confines the code")
     parser.add_argument(
         "--timeout", type=_above_zero, default=30.0, metavar="S", help="for one cell (default: 30)"
+    )
+    parser.add_argument(
+        "--again", nargs="*", metavar="STUDENT", help="grade these again, or everybody; stands at the end"
     )
     return parser
 
@@ -168,10 +197,19 @@ def _mark(arguments: argparse.Namespace) -> int:
     if arguments.part:
         first, count = arguments.part
         everybody = everybody[first - 1 :: count]
+    if arguments.again is not None:
+        for student in arguments.again:
+            if student not in everybody:
+                raise ValueError(f"--again names {student!r}, who has not handed in {arguments.name}")
+        for student in arguments.again or everybody:
+            course.result(student, arguments.name).unlink(missing_ok=True)
+    fresh = 0
     limits = Limits(timeout=arguments.timeout, total=20 * arguments.timeout)
     with tqdm(total=len(everybody), unit="student", disable=None) as bar:
 
         def progress(result, new):
+            nonlocal fresh
+            fresh += new
             bar.update()
             if result.status != "graded" and new:
                 bar.write(f"{result.student}: {result.status}: {'; '.join(result.flags)}")
@@ -190,7 +228,9 @@ def _mark(arguments: argparse.Namespace) -> int:
     counts = {s: sum(r.status == s for r in results) for s in ("graded", "flagged", "not graded")}
     if arguments.part:
         print("the gradebook is filled by a call without --part, when all parts are done")
-    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    before = len(results) - fresh
+    print(f"{told} ({before} of {len(results)} by an earlier call)" if before else told)
     return 0
 
 
@@ -208,6 +248,7 @@ def _tell(arguments: argparse.Namespace) -> None:
     folder = arguments.to or course.root / "reports" / arguments.name
     for path in write_report(course, arguments.name, folder):
         print(path)
+    _say_outdated(course, arguments.name)
 
 
 def _feedback() -> Parser:
@@ -220,7 +261,8 @@ def _give_back(arguments: argparse.Namespace) -> None:
 
     course = Course.open(arguments.course)
     done = write_feedback(course, arguments.name)
-    print(f"{len(done)} pages below {course.root / 'feedback'}")
+    print(f"{_many(len(done), 'page')} below {course.root / 'feedback'}")
+    _say_outdated(course, arguments.name)
 
 
 _COMMANDS = {

@@ -18,7 +18,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from vae_lib.grading.course import CONFIG, Cell, Course, Manifest, write_atomically
+from vae_lib.grading.course import CONFIG, Cell, Course, Manifest, Shown, write_atomically
+from vae_lib.grading.normalize import shown_cells
 
 __all__ = ["make"]
 
@@ -40,9 +41,9 @@ def make(
     chosen: Sequence[str],
     *,
     name: str | None = None,
-    variant: int = 0,
+    variant: int | None = None,
     points: Mapping[str, float | int] | None = None,
-    due: str = "",
+    due: str | None = None,
 ) -> Manifest:
     """Make one assignment of a chapter or of single exercises, and enter it in nbgrader's gradebook.
 
@@ -50,9 +51,9 @@ def make(
         course: where; the folder is made if it is missing.
         chosen: one chapter, such as "02_kl_rearrangement", or numbers of exercises, such as "2.1".
         name: of the assignment; by default that of the chapter, or of the exercises.
-        variant: which set of numbers.
-        points: exercise -> its points, where they should differ from the book's.
-        due: the last day, such as "2027-01-15".
+        variant: which set of numbers; by default what the assignment has already, else 0, the book's.
+        points: exercise -> its points; by default what it has already, else the book's.
+        due: the last day, such as "2027-01-15", or "" for none; by default what it has already.
 
     Raises:
         ValueError: there is no such chapter, exercise or variant, or nbgrader refuses the assignment.
@@ -63,18 +64,20 @@ def make(
         except ValueError:
             raise ValueError(f"--due is {due!r}; wanted a day such as 2027-01-15") from None
     builder = _builder()
-    try:
-        parts = _choose(builder, chosen, variant)
-    except (builder.Fault, FileNotFoundError) as error:
-        raise ValueError(str(error)) from None
+    parts = _choose(builder, chosen, variant or 0)
     if name is None:
         whole = [part.name for part, wanted in parts if len(wanted) == len(part.exercises)]
         numbers = [number.replace(".", "-") for _, wanted in parts for number in wanted]
         name = whole[0] if len(parts) == len(whole) == 1 else "exercises-" + "-and-".join(numbers)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"--name is {name!r}; wanted letters, digits, '-', '_' or '.'")
+    before = course.manifest(name) if name in course.names() else None
+    if variant is None and before is not None and before.variant:
+        variant = before.variant
+        parts = _choose(builder, chosen, variant)
     exercises = {e.id: e for part, wanted in parts for e in part.exercises if e.id in wanted}
-    scale = _scale(exercises, points or {})
+    kept = {} if before is None else {number: before.points_of(number) for number in before.titles}
+    scale = _scale(exercises, {n: p for n, p in kept.items() if n in exercises} | dict(points or {}))
     reading = _join([_pick(builder.instructor_notebook(part), wanted) for part, wanted in parts])
     source = _join([_pick(builder.source_notebook(part), wanted) for part, wanted in parts])
     for book in (reading, source):
@@ -84,7 +87,10 @@ def make(
         for e in exercises.values()
         for test in e.tests
     )
-    manifest = Manifest(name, {e.id: e.title for e in exercises.values()}, cells, variant, due)
+    if due is None:
+        due = "" if before is None else before.due
+    titles = {e.id: e.title for e in exercises.values()}
+    manifest = Manifest(name, titles, cells, variant or 0, due, _earlier(course, before, source))
     _write(course, manifest, source)
     nbformat.validate(reading)
     write_atomically(course.instructor(name), nbformat.writes(reading) + "\n")
@@ -93,8 +99,23 @@ def make(
     return manifest
 
 
+def _earlier(course: Course, before: Manifest | None, source: NotebookNode) -> tuple[Shown, ...]:
+    """The cells of ours that were given out under this name and that the new source no longer has."""
+    if before is None or not course.source(before.name).is_file():
+        return ()
+    old = [*before.earlier, *shown_cells(nbformat.read(course.source(before.name), as_version=4))]
+    return tuple(cell for cell in dict.fromkeys(old) if cell not in shown_cells(source))
+
+
 def _choose(builder: ModuleType, chosen: Sequence[str], variant: int) -> list[tuple[Any, tuple[str, ...]]]:
     """The chapters that are needed, each with the numbers of the exercises that are wanted of it."""
+    try:
+        return _chapters(builder, chosen, variant)
+    except (builder.Fault, FileNotFoundError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _chapters(builder: ModuleType, chosen: Sequence[str], variant: int) -> list[tuple[Any, tuple[str, ...]]]:
     known = builder.names()
     if not known:
         raise ValueError("this copy of the project has no exercises/: assignments need the instructors' copy")
@@ -201,9 +222,9 @@ def _write(course: Course, manifest: Manifest, source: NotebookNode) -> None:
     nbformat.validate(source)
     write_atomically(course.source(name), nbformat.writes(source) + "\n")
     with nbgrader_api(course) as api:
-        if manifest.due:
-            with api.gradebook as gradebook:
-                gradebook.update_or_create_assignment(name, duedate=f"{manifest.due} 23:59:59 UTC")
+        due = f"{manifest.due} 23:59:59 UTC" if manifest.due else None
+        with api.gradebook as gradebook:
+            gradebook.update_or_create_assignment(name, duedate=due)
         done = api.generate_assignment(name, force=True)
     if not done["success"]:
         told = (done["error"] or done["log"] or "no reason was given").strip().splitlines()

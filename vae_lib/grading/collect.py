@@ -22,6 +22,7 @@ MOST_BYTES = 100_000_000  # of one student
 
 # lovelaceada_LATE_1234_56789_notebook.ipynb; the first number is the student's, the second the file's
 _CANVAS = re.compile(r"(?P<student>[^_/]+)_(?:LATE_)?(?P<id>\d+)_(?:question_\d+_)?\d+_(?P<file>.+)")
+_LATE = re.compile(r"^[^_/]+_LATE_\d+_")
 # Ada Lovelace_1234567_assignsubmission_file_/notebook.ipynb, or without the slash
 _MOODLE = re.compile(r"(?P<student>.+?)_(?P<id>\d+)_assignsubmission_(?:file|onlinetext)_/?(?P<file>.*)")
 # ada+02_kl_rearrangement+2027-01-15 10:00:00 UTC+Zm9v, the folders of nbgrader's exchange
@@ -33,12 +34,16 @@ class Collected:
     """What became of a collection.
 
     Attributes:
-        students: who has handed in, by the names that they have from now on.
+        students: whose work came, by the names that they have from now on.
+        replaced: those of them who had handed in before.
+        late: those of them whose work Canvas calls late.
         renamed: (name as it came, name as it is kept), where they differ.
         unplaced: what could not be placed, and why.
     """
 
     students: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     unplaced: list[str] = field(default_factory=list)
 
@@ -248,9 +253,12 @@ def _place(course: Course, name: str, handed: _Handed, found: Collected) -> None
             stamp = latest.strftime("%Y-%m-%d %H:%M:%S UTC\n")
             (new / "timestamp.txt").write_text(stamp, encoding="utf-8")
             if target.exists():
+                found.replaced.append(student)
                 shutil.rmtree(target)
             new.rename(target)
         found.students.append(student)
+        if any(_LATE.search(file.parts[-1]) for _, file in files):
+            found.late.append(student)
 
 
 def _fill(folder: Path, files: Sequence[tuple[str, Incoming]]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Course", "Manifest", "write_atomically"]
+__all__ = ["Cell", "Course", "Manifest", "Shown", "write_atomically"]
 
 CONFIG = '''\
 """nbgrader's settings for this course: `nbgrader formgrader` and the others find them here."""
@@ -65,6 +65,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A cell of ours as an earlier making of the assignment gave it out."""
+
+    grade_id: str
+    text: str
+    points: float | int | None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an assignment consists of.
 
@@ -74,6 +83,7 @@ class Manifest:
         cells: the graded cells, in order.
         variant: which set of numbers it has.
         due: the day, as it was given, or "".
+        earlier: cells that were given out before and have changed since; who hands them in edited nothing.
     """
 
     name: str
@@ -81,6 +91,7 @@ class Manifest:
     cells: tuple[Cell, ...]
     variant: int = 0
     due: str = ""
+    earlier: tuple[Shown, ...] = ()
 
     @property
     def max_score(self) -> float | int:
@@ -200,4 +211,5 @@ class Course:
             raise ValueError(f"{self.root} has no assignment {name!r}; it has {known}")
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         read["cells"] = tuple(Cell(**cell) for cell in read["cells"])
+        read["earlier"] = tuple(Shown(**cell) for cell in read.get("earlier", ()))
         return Manifest(**read)

@@ -24,7 +24,7 @@ _STYLE = """
 body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1rem;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;border:1px solid #8888;padding:.6em;border-radius:.3em}
 table{border-collapse:collapse}td,th{border-bottom:1px solid #8888;padding:.2em .8em .2em 0;text-align:left}
-td.n,th.n{text-align:right}
+td.n,th.n{text-align:right;white-space:nowrap}
 """
 
 
@@ -32,12 +32,13 @@ def page(manifest: Manifest, result: Result) -> str:
     """The page as HTML; it loads nothing from elsewhere."""
     score = "not graded" if result.score is None else f"{result.score:g} of {manifest.max_score:g} points"
     title = f"{manifest.name} · {result.student}"
+    due = f" · to be handed in by {escape(manifest.due)}" if manifest.due else ""
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style></head><body><main>",
-        f"<h1>{escape(manifest.name)}</h1><p>{escape(result.student)}: <strong>{score}</strong></p>",
+        f"<h1>{escape(manifest.name)}</h1><p>{escape(result.student)}: <strong>{score}</strong>{due}</p>",
     ]
     if result.flags:
         parts.append("<h2>What was noticed</h2><ul>")
@@ -57,7 +58,7 @@ def _exercise(manifest: Manifest, result: Result, number: str) -> list[str]:
     for cell in manifest.cells:
         if cell.exercise == number:
             points = f"{result.scores.get(cell.grade_id, 0):g} / {cell.points:g}"
-            why = escape(result.errors.get(cell.grade_id, ""))
+            why = escape(_why(result.errors.get(cell.grade_id, ""), number))
             parts.append(f'<tr><td>{escape(cell.about)}</td><td class="n">{points}</td><td>{why}</td></tr>')
     parts.append("</tbody></table>")
     verdict = result.verdicts.get(number)
@@ -66,6 +67,13 @@ def _exercise(manifest: Manifest, result: Result, number: str) -> list[str]:
         if verdict["details"]:
             parts.append(f"<pre>{escape(chr(10).join(verdict['details']))}</pre>")
     return parts
+
+
+def _why(error: str, number: str) -> str:
+    """An error in a student's words: what a test says, without the name of its exception and its exercise."""
+    if error.rstrip(": ") == "NotImplementedError":
+        return "not answered"
+    return error.removeprefix("AssertionError: ").removeprefix(f"{number}: ")
 
 
 def hidden_lines(source: Path) -> frozenset[str]:
@@ -101,10 +109,10 @@ def clean(value: Any, hidden: frozenset[str]) -> Any:
 
 def write_feedback(course: Course, name: str) -> list[str]:
     """Write the pages of everybody who has handed in; returns their names."""
-    manifest = course.manifest(name)
+    manifest, results = course.manifest(name), results_of(course, name)
     hidden = hidden_lines(course.source(name))
     done = []
-    for result in results_of(course, name):
+    for result in results:
         result.flags, result.errors = clean(result.flags, hidden), clean(result.errors, hidden)
         result.verdicts = clean(result.verdicts, hidden)
         write_atomically(course.feedback(result.student, name), page(manifest, result))

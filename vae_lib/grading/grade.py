@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from vae_lib.grading.course import Course, Manifest, write_atomically
 from vae_lib.grading.execute import Broken, Execution, Limits, Worker, Wrapper
 from vae_lib.grading.normalize import LARGEST, Found, Rebuilt, Template, Unreadable, read_cells, rebuild
 
-__all__ = ["Result", "grade", "read_result"]
+__all__ = ["Result", "grade", "outdated", "read_result"]
 
 VERSION = 2  # of the grading: a change makes every result old
 
@@ -68,8 +69,12 @@ def read_result(course: Course, student: str, name: str) -> Result | None:
 
 def fingerprint(folder: Path, source: Path, limits: Limits) -> str:
     """A digest of everything that a result depends on: files, tests, limits."""
-    digest = hashlib.sha256(f"{VERSION} {asdict(limits)}".encode())
-    digest.update(source.read_bytes())
+    rules = hashlib.sha256(f"{VERSION} {asdict(limits)}".encode()).hexdigest()
+    return f"{_material(folder, source)} {rules}"
+
+
+def _material(folder: Path, source: Path) -> str:
+    digest = hashlib.sha256(source.read_bytes())
     for path in _files(folder):
         if path.name == "timestamp.txt":
             continue
@@ -82,6 +87,17 @@ def fingerprint(folder: Path, source: Path, limits: Limits) -> str:
         except OSError:
             digest.update(b"cannot be read")
     return digest.hexdigest()
+
+
+def outdated(course: Course, name: str) -> list[str]:
+    """Those whose submission or whose tests have changed since they were graded, or who never were."""
+    found = []
+    for student in course.students(name):
+        result = read_result(course, student, name)
+        told = "" if result is None else result.fingerprint.split(" ")[0]
+        if told != _material(course.submission(student, name), course.source(name)):
+            found.append(student)
+    return found
 
 
 def _files(folder: Path) -> list[Path]:
@@ -124,7 +140,7 @@ def grade(
         else:
             waiting.append((student, key))
     if waiting:
-        template = Template(source)
+        template = Template(source, manifest.earlier)
         threads = min(jobs, len(waiting))
         with _Workers(limits, wrap) as workers, ThreadPoolExecutor(max_workers=threads) as pool:
 
@@ -256,11 +272,12 @@ def choose_notebook(folder: Path, name: str, template: Template) -> tuple[list[F
     if not read:
         raise Unreadable("; ".join([*refused, *lost]))
     best = max(read, key=lambda entry: (entry[0], entry[1], str(entry[2])))
-    answered, right_name, path, cells, flags = best
+    answered, _, path, cells, flags = best
     if answered < 0:
         raise Unreadable(f"no cell of {path.name} belongs to the assignment")
     flags = [*flags, *refused, *lost]
-    if not right_name:
+    # a second download or a second handing in gets a number: -1, or (1)
+    if not re.fullmatch(re.escape(name) + r"(-\d+| ?\(\d+\))?\.ipynb", path.name):
         flags.append(f"the notebook is called {path.name}")
     if len(books) > 1:
         flags.append(f"{len(books)} notebooks were handed in; {path.relative_to(folder)} was graded")

@@ -17,7 +17,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-__all__ = ["Rebuilt", "Template", "Unreadable", "read_cells", "rebuild", "without"]
+from vae_lib.grading.course import Shown
+
+__all__ = ["Rebuilt", "Template", "Unreadable", "read_cells", "rebuild", "shown_cells", "without"]
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 LARGEST = 30_000_000  # bytes of a notebook
@@ -143,9 +145,11 @@ class Template:
 
     Args:
         source: the notebook with answers and hidden tests.
+        earlier: cells that were given out before and have changed since.
     """
 
-    def __init__(self, source: Path):
+    def __init__(self, source: Path, earlier: Sequence[Shown] = ()):
+        self.earlier = earlier
         self.book = nbformat.read(source, as_version=4)
         self.parts: list[Part] = []
         for place, cell in enumerate(self.book.cells):
@@ -206,6 +210,19 @@ class Template:
 def _defined(source: str) -> tuple[str, ...]:
     """The functions that stand at the left margin; by pattern, as the code may not be code."""
     return tuple(re.findall(r"^(?:def|class)\s+(\w+)", source, flags=re.MULTILINE))
+
+
+def shown_cells(source: NotebookNode) -> list[Shown]:
+    """What students see of the tests and the set-up of a notebook with hidden tests."""
+    ours = [cell for cell in source.cells if not cell.metadata.get("nbgrader", {}).get("solution", True)]
+    return [
+        Shown(
+            cell.metadata["nbgrader"]["grade_id"],
+            _bare(without(cell.source, "HIDDEN TESTS")),
+            cell.metadata["nbgrader"].get("points"),
+        )
+        for cell in ours
+    ]
 
 
 def _bare(source: str) -> str:
@@ -273,11 +290,13 @@ def rebuild(template: Template, cells: Sequence[Found]) -> Rebuilt:
         if part.role == "answer":
             answers[part.grade_id] = cell.source
             continue
-        if _bare(cell.source) != _bare(part.shown):
+        old = [shown for shown in template.earlier if shown.grade_id == part.grade_id]
+        if _bare(cell.source) not in (_bare(part.shown), *(shown.text for shown in old)):
             edited.append(part.grade_id)
             if part.role == "setup":
                 extras.setdefault(part.place, []).append(cell)  # it may hold imports that the answers need
-        if how == "id" and part.role == "test" and cell.points is not None and cell.points != part.points:
+        prices = [shown.points for shown in old]
+        if how == "id" and part.role == "test" and cell.points not in (None, part.points, *prices):
             repriced.append(part.grade_id)
     if not seen:
         raise Unreadable("no cell of this notebook belongs to the assignment")

@@ -24,11 +24,19 @@ def results_of(course: Course, name: str) -> list[Result]:
     """A result for everybody: marks by hand counted in; those who handed in nothing, if there is a list.
 
     The list is COURSE/students.txt, one name a line.
+
+    Raises:
+        ValueError: nobody has handed in, or nothing is graded.
     """
+    students = course.students(name)
+    if not students:
+        raise ValueError(f"nobody has handed in {name} yet; `collect` comes first")
+    read = {student: read_result(course, student, name) for student in students}
+    if not any(read.values()):
+        raise ValueError(f"nothing of {name} is graded yet; `grade` comes first")
     by_hand = manual_scores(course, name)
     found = []
-    for student in course.students(name):
-        result = read_result(course, student, name)
+    for student, result in read.items():
         if result is None:
             result = Result(student, name, "not graded", ["was not graded yet"])
         marked = by_hand.get(student, {})
@@ -36,7 +44,8 @@ def results_of(course: Course, name: str) -> list[Result]:
             result.scores = {**result.scores, **marked}
             # a person has looked
             result.status = "graded"
-            result.flags = [*result.flags, f"marked by hand: {len(marked)} cells"]
+            cells = "1 cell" if len(marked) == 1 else f"{len(marked)} cells"
+            result.flags = [*result.flags, f"marked by hand: {cells}"]
         found.append(result)
     missing = sorted(set(course.roster()) - {result.student for result in found})
     found += [Result(student, name, "not graded", ["nothing was handed in"]) for student in missing]
