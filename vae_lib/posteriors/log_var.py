@@ -41,4 +41,5 @@ def softened(raw: Tensor) -> Tensor:
     """The function g of `bounded_log_var`, for other numbers that must not run away."""
     inside = raw.clamp(-_BOUND, _BOUND)
     excess = raw - inside
-    return inside + excess.sign() * excess.abs().log1p()
+    sign = excess.detach().sign()  # it has no slope: none is looked for
+    return inside + sign * excess.abs().log1p()
