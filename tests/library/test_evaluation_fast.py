@@ -8,9 +8,9 @@ from torch.utils._pytree import tree_leaves
 
 from vae_lib.builders import conditional_mlp_vae
 from vae_lib.evaluation import fast_bernoulli, log_likelihood
-from vae_lib.evaluation.likelihood import HEAP
 from vae_lib.models import VAE
 from vae_lib.networks import Decoder, conv_vae, mlp_vae
+from vae_lib.training.surroundings import HEAP
 
 
 def binary(*shape, seed=0):

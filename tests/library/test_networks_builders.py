@@ -12,6 +12,7 @@ from vae_lib.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, Dis
 from vae_lib.models import VAE
 from vae_lib.networks import Encoder, GaussianEncoder, conv_vae, mlp_vae
 from vae_lib.posteriors import Diagonal, Flow, FlowPosterior, FullCovariance, FullCovarianceNormal, Mixture
+from vae_lib.posteriors.diagonal import DiagonalNormal
 
 PIXELS, LATENT, BATCH = 20, 2, 5
 BUILDERS = {
@@ -119,7 +120,7 @@ def test_seed_decides_every_weight(builder, posterior, prior):
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_choices_by_name(builder):
     kinds = {
-        "diagonal": Independent,
+        "diagonal": DiagonalNormal,
         "full": FullCovarianceNormal,
         "maf": FlowPosterior,
         "iaf": FlowPosterior,

@@ -254,7 +254,7 @@ def test_log_prob_is_differentiable_in_features_and_codes(name):
     )
 
 
-@pytest.mark.parametrize("name", ["full", *FLOWS])
+@pytest.mark.parametrize("name", HEADS)
 def test_the_noise_knows_the_density(name):
     head, features, _ = made(name, 3)
     features.requires_grad_()
@@ -277,6 +277,12 @@ def test_the_noise_knows_the_density(name):
     assert torch.allclose(log_q, log_q_too, atol=1e-10)
     for one, other in zip(gradient, gradient_too, strict=True):
         assert torch.allclose(one, other, atol=1e-8)
+
+
+def test_a_diagonal_posterior_expands_like_any_other():
+    _, _, q = made("diagonal", 2)
+    z = torch.randn(5, 3, 2, **F64)
+    assert torch.equal(q.expand((5, 3)).log_prob(z), q.log_prob(z))
 
 
 @pytest.mark.parametrize("name", HEADS)

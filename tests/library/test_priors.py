@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from torch.distributions import Independent, Normal, kl_divergence
 from torch.func import functional_call
 
 import vae_lib.models
 from vae_lib.models import VAE
 from vae_lib.networks import mlp_vae
-from vae_lib.posteriors import aggregate_posterior
+from vae_lib.posteriors import Diagonal, aggregate_posterior
 from vae_lib.priors import MixturePrior, StandardNormal, VampPrior
 
 F64 = {"dtype": torch.float64}
@@ -54,6 +55,17 @@ def test_standard_normal_against_scipy():
     assert prior().sample((2,)).dtype == torch.float64
     assert not prior.state_dict()
     assert not list(prior.parameters())
+
+
+def test_kl_from_the_standard_normal_is_that_of_torch():
+    """Also where the log-variance is bent."""
+    features = torch.tensor([[0.3, -2.0, 0.0, -1.0], [0.0, 5.0, 9.0, -30.0]], **F64)
+    q = Diagonal(2)(features.requires_grad_())
+    plain = Independent(Normal(torch.zeros(2, **F64), 1.0), 1)
+    ours, torchs = (kl_divergence(q, p) for p in (StandardNormal(2).double()(), plain))
+    assert torch.allclose(ours, torchs, rtol=1e-12)
+    gradients = [torch.autograd.grad(kl.sum(), features, retain_graph=True)[0] for kl in (ours, torchs)]
+    assert torch.allclose(*gradients, rtol=1e-12)
 
 
 def test_there_is_one_standard_normal():

@@ -10,10 +10,10 @@ from torch import Tensor
 from vae_lib import _require
 from vae_lib.divergences import Estimate
 from vae_lib.evaluation.hmc import adapted, hmc
-from vae_lib.evaluation.likelihood import check_examples, evaluating, keep_the_heap, mean_over_examples
+from vae_lib.evaluation.likelihood import check_examples, evaluating, mean_over_examples
 from vae_lib.evaluation.running import RunningWeights
 from vae_lib.models import VAE
-from vae_lib.training.surroundings import noise
+from vae_lib.training.surroundings import keep_the_heap, noise
 
 __all__ = ["AnnealedLogLikelihood", "Sandwich", "ais", "sandwich"]
 

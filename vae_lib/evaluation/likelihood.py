@@ -17,7 +17,7 @@ from vae_lib.evaluation import fast_bernoulli
 from vae_lib.evaluation.running import RunningWeights
 from vae_lib.models import VAE, ConditionalVAE
 from vae_lib.models._detach import drawn
-from vae_lib.training.surroundings import noise
+from vae_lib.training.surroundings import keep_the_heap, noise
 
 __all__ = ["LogLikelihood", "log_likelihood", "mean_over_examples"]
 
@@ -26,7 +26,6 @@ EXAMPLES_AT_ONCE = 64
 SAMPLES_PER_DRAW = 50
 # rows of a decoder call: enough for the matrix products, few enough for the cache
 ROWS_ON_CPU, ROWS_ON_GPU = 2048, 262_144
-HEAP = 31 * 2**20  # bytes
 
 
 class LogLikelihood(NamedTuple):
@@ -203,16 +202,6 @@ def evaluating(model: nn.Module) -> Iterator[torch.device]:
     finally:
         for module, training in before.items():
             module.training = training
-
-
-def keep_the_heap() -> None:
-    """Have the C library keep freed memory for the next tensor of the same size.
-
-    glibc gives a freed block of megabytes back to the system, and every tensor then waits for fresh
-    pages: up to a third of the time. It keeps blocks no larger than the largest that it has seen freed,
-    up to 32 MiB. So one is freed here; it is not written to, and costs nothing.
-    """
-    torch.empty(HEAP, dtype=torch.uint8)
 
 
 def estimate(

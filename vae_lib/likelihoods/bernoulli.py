@@ -71,11 +71,9 @@ class _BinaryImage(Image):
         logits = self.base_dist.logits
         value = value if value.is_floating_point() else value.to(logits.dtype)
         self.admit(value)
-        shape = torch.broadcast_shapes(logits.shape, value.shape)
+        logits, value = torch.broadcast_tensors(logits, value)
         # the minus after the sum, not in every pixel as in the parent: one pass over the images less
-        return -nn.functional.binary_cross_entropy_with_logits(
-            logits.expand(shape), value.expand(shape), reduction="none"
-        ).sum(-1)
+        return -nn.functional.binary_cross_entropy_with_logits(logits, value, reduction="none").sum(-1)
 
     def check(self, value: Tensor) -> None:
         grey = (value != 0) & (value != 1) & ~value.isnan()

@@ -1,5 +1,7 @@
 """A Gaussian whose latents are independent."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,7 +11,61 @@ from vae_lib import _require
 from vae_lib.posteriors._check import check_features
 from vae_lib.posteriors.log_var import bounded_log_var
 
-__all__ = ["Diagonal"]
+__all__ = ["Diagonal", "DiagonalNormal"]
+
+
+class DiagonalNormal(Independent):
+    r"""torch's `Independent(Normal(...), 1)`, with ln q straight from the noise.
+
+    It keeps the log-variance that it was made of, so that nobody takes the logarithm of an exponential.
+
+    Args:
+        mean: :math:`\mu`, (..., latent).
+        log_var: :math:`\ln \sigma^2`, (..., latent).
+
+    Example:
+        >>> DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2)).stddev.shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, mean: Tensor, log_var: Tensor) -> None:
+        super().__init__(Normal(mean, torch.exp(0.5 * log_var), validate_args=False), 1)
+        self.log_var = log_var
+
+    def expand(self, batch_shape, _instance=None) -> Independent:
+        """The same distribution for more examples; a plain `Independent`, as torch wants to make it.
+
+        Example:
+            >>> DiagonalNormal(torch.zeros(2), torch.zeros(2)).expand((5,)).batch_shape
+            torch.Size([5])
+        """
+        return Independent(self.base_dist, 1).expand(batch_shape)
+
+    def rsample_and_log_prob(self, sample_shape=torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+        r"""Draw z and return it with :math:`\ln q(z)`, which the noise knows already.
+
+        .. math:: z = \mu + \sigma \varepsilon, \qquad
+                  \ln q(z) = -\tfrac12 \sum_i \left[ \varepsilon_i^2 + \ln \sigma_i^2 + \ln 2 \pi \right]
+
+        Its gradient with respect to the parameters is that of `log_prob(z)` at the drawn z, but z is
+        not on the way: where you need the gradient with respect to z, call `log_prob`.
+
+        Returns:
+            z, (k, batch, latent), and ln q(z) in nats, (k, batch).
+
+        Source: Kingma and Welling (2019), algorithm 1.
+
+        Example:
+            >>> q = DiagonalNormal(torch.zeros(3, 2), torch.ones(3, 2))
+            >>> z, log_q = q.rsample_and_log_prob((7,))
+            >>> z.shape, torch.allclose(log_q, q.log_prob(z))
+            (torch.Size([7, 3, 2]), True)
+        """
+        mean, std = self.base_dist.loc, self.base_dist.scale  # (batch, latent) each
+        standard = Normal(torch.zeros_like(mean), torch.ones_like(std), validate_args=False)
+        noise = standard.rsample(torch.Size(sample_shape))  # ε, (k, batch, latent)
+        squares = noise.square().sum(-1) + self.log_var.sum(-1)  # (k, batch)
+        return mean + std * noise, -0.5 * (squares + math.log(2 * math.pi) * mean.shape[-1])
 
 
 class Diagonal(nn.Module):
@@ -45,11 +101,10 @@ class Diagonal(nn.Module):
         self.latent = latent
         self.features = 2 * latent
 
-    def forward(self, features: Float[Tensor, "*batch features"]) -> Independent:
+    def forward(self, features: Float[Tensor, "*batch features"]) -> DiagonalNormal:
         check_features(features, self.features, "latent means, then as many log-variances")
         mean, raw = features.split(self.latent, dim=-1)  # (batch, latent) each
-        std = torch.exp(0.5 * bounded_log_var(raw))
-        return Independent(Normal(mean, std, validate_args=False), 1)
+        return DiagonalNormal(mean, bounded_log_var(raw))
 
     def extra_repr(self) -> str:
         return f"latent={self.latent}"

@@ -1,7 +1,7 @@
 """A log-variance without overflow and without a dead gradient."""
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_lib import _require
 
@@ -39,6 +39,6 @@ def bounded_log_var(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def softened(raw: Tensor) -> Tensor:
     """The function g of `bounded_log_var`, for other numbers that must not run away."""
-    inside = raw.clamp(-_BOUND, _BOUND)
-    excess = raw - inside
-    return inside + excess.sign() * excess.abs().log1p()
+    inside = nn.functional.hardtanh(raw, -_BOUND, _BOUND)
+    sign = raw.detach().sign()
+    return inside + sign * (sign * (raw - inside)).log1p()

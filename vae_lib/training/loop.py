@@ -30,7 +30,7 @@ from vae_lib.training.processes import Team, together
 from vae_lib.training.resident import Resident
 from vae_lib.training.sharded import shards_of
 from vae_lib.training.steps import Step
-from vae_lib.training.surroundings import at_work, noise, noise_state, threads
+from vae_lib.training.surroundings import at_work, keep_the_heap, noise, noise_state, threads
 from vae_lib.training.tally import Tally
 from vae_lib.training.watched import check_values, unwatched
 
@@ -142,6 +142,7 @@ def _fit(
 
     history, position = History(config), Position()
     position.order = torch.Generator().manual_seed(config.seed).get_state()
+    keep_the_heap()
     with at_work(model, device), threads(config.threads):
         optimiser = make_optimiser(config.optimiser, model.named_parameters())
         step = make_step(model, examples, config, optimiser, team)
