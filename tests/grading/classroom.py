@@ -168,6 +168,10 @@ class Sheet:
     def wrong(self, number: str) -> list[builder.Mutant]:
         return [mutant for mutant in self.mutants[number] if not mutant.right]
 
+    def favourite(self, number: str) -> builder.Mutant:
+        """The mistake that the class makes most often: of the catalogued ones, one that costs the most."""
+        return max(self.wrong(number), key=lambda mutant: len(mutant.loses))
+
     def right(self, number: str) -> list[builder.Mutant]:
         return [mutant for mutant in self.mutants[number] if mutant.right]
 
@@ -308,7 +312,7 @@ def enrol(
     for number, mutant in mistakes[:wanted_mistakes]:
         made.append((f"{number} {mutant.says}", *mistaken(sheet, number, mutant), True, None))
     # the class has favourite mistakes, so that there is something to report
-    favourites = [sheet.wrong(number)[0] for number in sheet.numbers]
+    favourites = [sheet.favourite(number) for number in sheet.numbers]
     while len(made) < count:
         place = len(made) % 8
         if place < 3:

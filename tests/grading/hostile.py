@@ -58,7 +58,8 @@ def lines_before(
     """Code above a right answer to the exercise in the middle.
 
     `loses`: "nothing"; "own", the points of that exercise; "maybe own", if a limit is set; "kernel", the
-    kernel dies, so that the cells after it may or may not be run again; "kernel or own", anything between; "own doing", the same, and nobody need be told.
+    kernel dies, so that the cells after it may or may not be run again; "kernel or own", anything between;
+    "own doing", the same with a part of the points of that exercise, and nobody need be told.
     """
 
     @kind(name, confined=confined)
@@ -77,6 +78,8 @@ def _wants(sheet: Sheet, loses: str, flagged: bool | None) -> Wanted:
         return sheet.wants({number: {0, sheet.points[number]}}, flagged=flagged)
     later = sheet.numbers[sheet.numbers.index(number) + 1 :]
     own = {0} if loses == "kernel" else {0, sheet.points[number]}
+    if loses == "own doing":
+        own = set(range(int(sheet.points[number]) + 1))  # an alarm may hit some of its tests and miss others
     scores = {number: own} | {n: {0, sheet.points[n]} for n in later}
     deserved = total - sheet.points[number]
     if loses == "own doing":
@@ -381,7 +384,7 @@ def cheat(code: str, name: str, answers: str = "none") -> None:
             if answers == "none":
                 given[number], honest[number] = sheet.blank(number), 0
             elif answers == "wrong":
-                mutant = max(sheet.wrong(number), key=lambda m: len(m.loses))
+                mutant = sheet.favourite(number)
                 given[number], honest[number] = sheet.without_marks(mutant.code), sheet.kept(number, mutant)
             else:
                 functions = sheet.functions(number)
@@ -1183,7 +1186,7 @@ def _(sheet):
     return {sheet.file.upper(): _right(sheet)}
 
 
-@right_file("a name that the browser numbered", True)
+@right_file("a name that the browser numbered", False)
 def _(sheet):
     return {f"{sheet.name} (3).ipynb": _right(sheet)}
 
