@@ -247,7 +247,7 @@ def partial(sheet: Sheet, chance: random.Random) -> tuple[dict[str, Content], Wa
     for number in sheet.numbers:
         turn = chance.choice(["right", "wrong", "blank"])
         if turn == "wrong":
-            mutant = chance.choice(sheet.wrong(number))
+            mutant = chance.choice([sheet.favourite(number), chance.choice(sheet.wrong(number))])
             answers[number] = sheet.without_marks(mutant.code)
             points[number] = sheet.kept(number, mutant)
             mistakes.add((number, mutant.says))
@@ -322,7 +322,7 @@ def enrol(
         elif place == 5 and chance.random() < 0.2:
             made.append(("blank", *blank(sheet), True, None))
         else:
-            at = chance.randrange(len(favourites))
+            at = len(made) // 8 % len(favourites)
             number = sheet.numbers[at]
             made.append((f"favourite {number}", *mistaken(sheet, number, favourites[at]), True, None))
     chance.shuffle(made)

@@ -78,9 +78,9 @@ def _wants(sheet: Sheet, loses: str, flagged: bool | None) -> Wanted:
         return sheet.wants({number: {0, sheet.points[number]}}, flagged=flagged)
     later = sheet.numbers[sheet.numbers.index(number) + 1 :]
     own = {0} if loses == "kernel" else {0, sheet.points[number]}
-    if loses == "own doing":
-        own = set(range(int(sheet.points[number]) + 1))  # an alarm may hit some of its tests and miss others
     scores = {number: own} | {n: {0, sheet.points[n]} for n in later}
+    if loses == "own doing":  # an alarm may hit some of the tests and miss others
+        scores = {n: set(range(int(sheet.points[n]) + 1)) for n in (number, *later)}
     deserved = total - sheet.points[number]
     if loses == "own doing":
         deserved -= sum(sheet.points[n] for n in later)

@@ -75,6 +75,12 @@ def test_a_full_class_has_everybody(sheet):
     assert set(planted) >= {(n, mutant.says) for n in sheet.numbers for mutant in sheet.wrong(n)}
     assert kinds["perfect"] >= 5
     assert kinds["partial"] >= 5
+    for number in sheet.numbers:
+        (favourite, most), (_, next_most) = Counter(
+            {mistake: count for (n, mistake), count in planted.items() if n == number}
+        ).most_common(2)
+        assert favourite == sheet.favourite(number).says
+        assert most > next_most
 
 
 def test_the_same_seed_makes_the_same_class(sheet):
