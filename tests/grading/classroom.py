@@ -247,7 +247,7 @@ def partial(sheet: Sheet, chance: random.Random) -> tuple[dict[str, Content], Wa
     for number in sheet.numbers:
         turn = chance.choice(["right", "wrong", "blank"])
         if turn == "wrong":
-            mutant = chance.choice([sheet.favourite(number), chance.choice(sheet.wrong(number))])
+            mutant = chance.choice(sheet.wrong(number)) if chance.random() < 0.2 else sheet.favourite(number)
             answers[number] = sheet.without_marks(mutant.code)
             points[number] = sheet.kept(number, mutant)
             mistakes.add((number, mutant.says))

@@ -65,8 +65,9 @@ def test_a_hostile_kind_is_made_and_its_points_are_possible(sheet, name):
         assert wanted.flagged in (True, None)
 
 
-def test_a_full_class_has_everybody(sheet):
-    students = classroom.enrol(sheet, 360)
+@pytest.mark.parametrize("confined", [False, True])
+def test_a_full_class_has_everybody(sheet, confined):
+    students = classroom.enrol(sheet, 360, confined=confined)
     kinds = Counter(student.kind for student in students)
     assert len(students) == 360 == len({student.name for student in students})
     free = {name for name, kind in hostile.KINDS.items() if not kind.confined}
