@@ -59,7 +59,7 @@ def lines_before(
 
     `loses`: "nothing"; "own", the points of that exercise; "maybe own", if a limit is set; "kernel", the
     kernel dies, so that the cells after it may or may not be run again; "kernel or own", anything between;
-    "own doing", the same with a part of the points of that exercise, and nobody need be told.
+    "own doing", the same, and nobody need be told.
     """
 
     @kind(name, confined=confined)
@@ -79,8 +79,6 @@ def _wants(sheet: Sheet, loses: str, flagged: bool | None) -> Wanted:
     later = sheet.numbers[sheet.numbers.index(number) + 1 :]
     own = {0} if loses == "kernel" else {0, sheet.points[number]}
     scores = {number: own} | {n: {0, sheet.points[n]} for n in later}
-    if loses == "own doing":  # an alarm may hit some of the tests and miss others
-        scores = {n: set(range(int(sheet.points[n]) + 1)) for n in (number, *later)}
     deserved = total - sheet.points[number]
     if loses == "own doing":
         deserved -= sum(sheet.points[n] for n in later)
@@ -258,9 +256,9 @@ def _(sheet: Sheet) -> Made:
 
 lines_before(
     "import signal\ndef ring(*a):\n    raise RuntimeError('ring')\nsignal.signal(signal.SIGALRM, ring)\n"
-    "signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)",
-    "an alarm that rings and rings",
-    "own doing",
+    "signal.setitimer(signal.ITIMER_REAL, 0.5, 0.02)",
+    "an alarm that rings and rings after its cell",
+    "nothing",
 )
 lines_before(
     "import sys\ndef trace(frame, event, argument):\n    raise RuntimeError('traced')\nsys.settrace(trace)",

@@ -104,6 +104,20 @@ def test_a_fatal_cell_costs_itself_and_is_told(fatal, told, run):
     assert any(told in flag for flag in execution.flags), execution.flags
 
 
+@pytest.mark.parametrize("timer", ["ITIMER_REAL", "ITIMER_PROF"])
+def test_a_timer_ends_with_its_cell(timer, run):
+    sets = (
+        "import signal, time\nwhich = dict(ITIMER_REAL='SIGALRM', ITIMER_PROF='SIGPROF')\n"
+        "def ring(*_): raise RuntimeError('ring')\n"
+        f"signal.signal(getattr(signal, which['{timer}']), ring)\n"
+        f"signal.setitimer(signal.{timer}, 0.3, 0.01)\n"
+    )
+    works = "def f():\n  until = time.monotonic() + 0.5\n  while time.monotonic() < until: pass\n  return 1\n"
+    execution, errors = run(f"{sets}{works}def g(): return 2")
+    assert errors == [None, None]
+    assert execution.flags == []
+
+
 @pytest.mark.parametrize(
     ("cell", "told"),
     [

@@ -21,7 +21,7 @@ from vae_lib.grading.normalize import LARGEST, Found, Rebuilt, Template, Unreada
 
 __all__ = ["Result", "grade", "outdated", "read_result"]
 
-VERSION = 2  # of the grading: a change makes every result old
+VERSION = 3  # of the grading: a change makes every result old
 
 
 @dataclass

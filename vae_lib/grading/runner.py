@@ -492,6 +492,7 @@ def _run_cell(
         error = f"{type(raised).__name__}: {_words(raised)}"
         if cell["role"] == "test":
             _tell_error(type(raised).__name__, _words(raised), _traceback(raised, cell))
+    _stop_timers()
     channel.stay_alone()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # between cells nothing is interrupted
     sys.stdout, sys.stderr = stdout, stderr
@@ -504,6 +505,26 @@ def _run_cell(
         met=sorted(channel.met),
         seconds=time.monotonic() - began,
     )
+
+
+TIMERS = (
+    (signal.SIGALRM, signal.ITIMER_REAL),
+    (signal.SIGVTALRM, signal.ITIMER_VIRTUAL),
+    (signal.SIGPROF, signal.ITIMER_PROF),
+)
+
+
+def _stop_timers(setitimer=signal.setitimer, handle=signal.signal) -> None:
+    """Timers that a cell has set end with it: else an alarm rings in one later cell or another."""
+    for number, timer in TIMERS:
+        for _ in range(100):
+            try:
+                handle(number, signal.SIG_IGN)
+                setitimer(timer, 0)
+                handle(number, signal.SIG_DFL)
+                break
+            except BaseException:  # it rang meanwhile
+                continue
 
 
 def _put_back(channel: _Channel, restore: Callable[[], list[str]]) -> list[str]:
