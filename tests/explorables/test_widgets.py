@@ -97,7 +97,8 @@ def test_the_interpolation_over_its_whole_range(model, data):
             assert f"image {a} (digit {int(data.labels[a])})" in line.strips.value
     line.start.value = 4
     line.t.value = 0
-    assert torch.equal(line.walk(4, 9, 0), model.decode(codes[4]).mean)
+    # not bit for bit: where a tensor lies in memory decides how a product of matrices is summed
+    torch.testing.assert_close(line.walk(4, 9, 0), model.decode(codes[4]).mean, atol=1e-6, rtol=1e-6)
 
 
 def test_the_interpolation_takes_any_number_of_latents(data):
