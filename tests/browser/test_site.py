@@ -26,7 +26,7 @@ THIN_OUT = """() => {
         if (seen[kind] > 10 && !e.querySelector('*')) e.replaceWith(e.textContent);
     }
 }"""
-# Contrast takes axe the longest. Words in one colour and size on one background need one look, on all pages
+# Contrast takes axe the longest. Words in one colour on one background need one look, on all pages
 # together: `seen` counts the looks that were met before.
 SAMPLE = """seen => {
     document.querySelectorAll('[data-sample]').forEach(e => e.removeAttribute('data-sample'));
@@ -41,7 +41,8 @@ SAMPLE = """seen => {
     for (const e of document.querySelectorAll('body *')) {
         if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
         const { color, fontSize, fontWeight, opacity } = getComputedStyle(e);
-        const look = [color, ground(e), fontSize, fontWeight, opacity, e.tagName].join();
+        const size = parseFloat(fontSize), large = size >= 24 || (size >= 18.5 && fontWeight >= 700);
+        const look = [color, ground(e), large, opacity].join();  // all that the rule asks for
         met[look] = (met[look] ?? 0) + 1;
         if ((seen[look] ?? 0) + met[look] <= 2) e.dataset.sample = '';
     }
