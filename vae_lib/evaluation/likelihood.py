@@ -232,9 +232,10 @@ def estimates(
 ) -> list[LogLikelihood]:
     """What `estimate` finds with the first k samples, for every k of the ascending `ks`, in one pass."""
     seeds = torch.Generator().manual_seed(seed)
-    found: list[list[tuple[Tensor, ...]]] = [[] for _ in ks]
     keep_the_heap()
     with evaluating(model) as device, tqdm(total=len(x), unit="example", disable=not progress) as bar:
+        # made before the work: small results in between would cut up the memory that large tensors leave
+        found = torch.full((len(ks), 5, len(x)), math.nan, dtype=torch.float64, device=device)
         if chunk is None:
             chunk = max(1, (ROWS_ON_GPU if device.type == "cuda" else ROWS_ON_CPU) // EXAMPLES_AT_ONCE)
         for first in range(0, len(x), EXAMPLES_AT_ONCE):
@@ -248,11 +249,10 @@ def estimates(
                     for some in log_w.tensor_split(stops):
                         sums.add(some)
                         if sums.count in ks:
-                            found[ks.index(sums.count)].append(_columns(sums))
+                            found[ks.index(sums.count), :, rows] = torch.stack(_columns(sums))
             bar.update(len(part))
     results = []
-    for parts in found:
-        columns = [torch.cat(column).to(x.device) for column in zip(*parts, strict=True)]
+    for columns in found.to(x.device):
         bad = int(columns[0].isnan().sum())
         if bad:
             raise ValueError(f"model gives NaN for {bad} of {len(x)} examples; wanted ln p(x, z) - ln q(z|x)")
