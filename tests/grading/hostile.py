@@ -332,30 +332,29 @@ lines_before(
 lines_before("# Grüße, 你好, 🎲", "letters of all kinds", "nothing", False)
 
 
-@kind("warnings on stderr")
-def _(sheet: Sheet) -> Made:
-    """A right answer that warns and writes to stderr at every call, as tqdm does."""
+def at_every_call(sheet: Sheet, *lines: str) -> Made:
+    """Right answers to the exercise in the middle, whose functions do this before they work."""
     number = sheet.middle
+    before = "".join(f"    {line}\n" for line in lines)
     extra = "\n".join(
-        f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n    import sys, warnings\n    warnings.warn('deprecated')\n"
-        f"    print('noise', file=sys.stderr)\n    return _own_{f}(*a, **k)"
+        f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n{before}    return _own_{f}(*a, **k)"
         for f in sheet.functions(number)
     )
     answer = f"{sheet.reference(number)}\n\n\n{extra}"
     return {sheet.file: packed(sheet.book({number: answer}))}, sheet.wants(flagged=None)
+
+
+@kind("warnings on stderr")
+def _(sheet: Sheet) -> Made:
+    """A right answer that warns and writes to stderr at every call, as tqdm does."""
+    noise = "print('noise', file=sys.stderr)"
+    return at_every_call(sheet, "import sys, warnings", "warnings.warn('deprecated')", noise)
 
 
 @kind("a warning that points at the caller")
 def _(sheet: Sheet) -> Made:
     """A right answer whose warning is recorded in the namespace of the test that calls it."""
-    number = sheet.middle
-    extra = "\n".join(
-        f"_own_{f} = {f}\n\n\ndef {f}(*a, **k):\n    import warnings\n    warnings.warn('deprecated', stacklevel=2)\n"
-        f"    return _own_{f}(*a, **k)"
-        for f in sheet.functions(number)
-    )
-    answer = f"{sheet.reference(number)}\n\n\n{extra}"
-    return {sheet.file: packed(sheet.book({number: answer}))}, sheet.wants(flagged=None)
+    return at_every_call(sheet, "import warnings", "warnings.warn('deprecated', stacklevel=2)")
 
 
 @kind("a cell magic on top")
