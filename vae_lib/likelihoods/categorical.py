@@ -28,6 +28,9 @@ class Categorical(nn.Module):
         levels: L, at least 2.
         validate: look at the values of x (each one of the levels); see `Bernoulli`.
 
+    Attributes:
+        depth: the numbers it needs for each pixel, L.
+
     Raises:
         ValueError: levels is below 2.
 
@@ -49,7 +52,7 @@ class Categorical(nn.Module):
         _require.positive_integer("levels", levels)
         if levels < 2:
             raise ValueError(f"levels is {levels}; wanted at least 2")
-        self.levels = levels
+        self.levels = self.depth = levels
         self.validate = validate
 
     def forward(self, logits: Float[Tensor, "*batch pixels_times_levels"]) -> Independent:

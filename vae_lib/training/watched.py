@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from vae_lib.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, Gaussian
-from vae_lib.networks._choices import depth_of
 from vae_lib.training.resident import Resident
 
 __all__ = ["check_values", "unwatched"]
@@ -55,7 +54,8 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
         return
     pixels = data.pixels - getattr(model, "conditions", 0)  # `Joined` puts the condition behind x
     for likelihood in _watching(model):
-        zeros = torch.zeros(pixels * depth_of(likelihood), dtype=data.dtype, device=data.data.device)
+        depth = getattr(likelihood, "depth", 1)
+        zeros = torch.zeros(pixels * depth, dtype=data.dtype, device=data.data.device)
         image = likelihood(zeros)  # any parameters will do: what is looked at are the values
         for rows in torch.arange(len(data), device=data.data.device).split(_ROWS):
             try:
