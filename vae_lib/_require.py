@@ -10,11 +10,14 @@ from torch import Tensor
 __all__ = [
     "finite",
     "floating",
+    "integer_within",
     "number_within",
+    "positive",
     "positive_integer",
     "positive_integers",
     "positive_number",
     "probabilities",
+    "seed",
     "shape",
     "tensor",
 ]
@@ -56,16 +59,35 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
+def positive(name: str, value: Tensor) -> None:
+    """Refuse a tensor that holds zero, a negative number or NaN."""
+    if value.numel() and not value.min().item() > 0.0:
+        raise ValueError(f"{name} holds {value.min().item():.6g}; wanted numbers greater than 0")
+
+
+def integer_within(name: str, value: int, lowest: int, highest: int | None = None) -> None:
+    """Refuse a number outside [lowest, highest], and what is no integer."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < lowest or (highest is not None and value > highest):
+        wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
+
+
 def positive_integer(name: str, value: int) -> None:
     """Refuse zero, negative counts and counts that are no integers."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
+    integer_within(name, value, lowest=1)
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:
     """Refuse a list that holds zero, a negative count or what is no integer."""
     for value in values:
         positive_integer(name, value)
+
+
+def seed(name: str, value: int) -> None:
+    """Refuse what torch's generators take for no seed, or for another one."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is {value!r}; wanted an integer from 0 to 2**63 - 1")
 
 
 def positive_number(name: str, value: float | int | Tensor) -> None:

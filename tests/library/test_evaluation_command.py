@@ -131,7 +131,7 @@ def test_layers_of_latents(runs, capsys):
     ("words", "message"),
     [
         (["cut", "-k", "2.5"], "argument -k: invalid int value: '2.5'"),
-        (["cut", "--seed", "-1"], "--seed is -1; wanted 0 to 2**63 - 1"),
+        (["cut", "--seed", "-1"], "--seed is -1; wanted an integer from 0 to 2**63 - 1"),
         (["cut", "--seed", str(2**80)], f"--seed is {2**80}"),
         (["cut", "--binarisation", "-3"], "--binarisation is -3"),
         (["grey", "--binarisation", "3"], "nothing is drawn under a gaussian likelihood"),

@@ -201,7 +201,7 @@ class TestCoder:
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda m, q: BitsBackCoder(m, q, precision=4), "precision is 4; wanted 8 to 32"),
+            (lambda m, q: BitsBackCoder(m, q, precision=4), "precision is 4; wanted an integer from 8 to 32"),
             (lambda m, q: BitsBackCoder(m, q, precision=40), "precision is 40"),
             (lambda m, q: BitsBackCoder(m, q.T), r"q has shape \(3, 5\); wanted \(M, K\) = \(5, 3\)"),
             (lambda m, q: bits_back(m, q[:2]), r"q has shape \(2, 3\)"),

@@ -191,7 +191,7 @@ def test_an_x_that_cannot_occur():
     [
         ({"latent_dim": 3}, "latent_dim is 3; wanted 1 or 2"),
         ({"latent_dim": 0}, "latent_dim is 0"),
-        ({"points": 1}, "points is 1; wanted at least 2"),
+        ({"points": 1}, "points is 1; wanted an integer of at least 2"),
         ({"points": 0}, "points is 0"),
         ({"points": 10.5}, r"points is 10\.5; wanted an integer"),
         ({"half_width": 0.0}, r"half_width is 0\.0"),

@@ -366,7 +366,7 @@ class TestDiscretizedLogistic:
             ({"scale": 0.0}, r"scale is 0\.0; wanted a finite number greater than 0"),
             ({"scale": 1e-4, "learned": True}, r"scale is 0\.0001; .* above its floor, min_scale"),
             ({"learned": True, "min_scale": -1.0}, r"min_scale is -1\.0"),
-            ({"levels": 1}, "levels is 1; wanted at least 2"),
+            ({"levels": 1}, "levels is 1; wanted an integer of at least 2"),
             ({"levels": 0}, "levels is 0"),
         ],
     )
@@ -418,7 +418,7 @@ class TestCategorical:
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"logits has shape \(2, 7\); .* a multiple of levels = 4"):
             Categorical(levels=4)(torch.zeros(2, 7))
-        with pytest.raises(ValueError, match="levels is 1; wanted at least 2"):
+        with pytest.raises(ValueError, match="levels is 1; wanted an integer of at least 2"):
             Categorical(levels=1)
         with pytest.raises(ValueError, match=r"x holds 1 levels out of range, such as -1; wanted .* 0 to 3"):
             Categorical(levels=4)(torch.zeros(2, 8)).log_prob(torch.tensor([[0, -1], [3, 0]]))

@@ -90,8 +90,7 @@ def complete_card(
         raise ValueError(f"precision is {precision!r}; wanted one of: {', '.join(_PRECISIONS)}")
     for name, count in (("examples", 1 if examples is None else examples), ("k", k)):
         _require.positive_integer(name, count)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; wanted an integer of at least 0")
+    _require.seed("seed", seed)
     where = find_device(device)
     folder, file = _checkpoint_of(Path(run))
     training = read_card(folder / CARD).training

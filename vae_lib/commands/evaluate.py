@@ -70,6 +70,7 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from vae_lib import _require
     from vae_lib.commands.inputs import find_checkpoint
     from vae_lib.evaluation import active_units, log_likelihood, mean_over_examples
     from vae_lib.training import load_checkpoint
@@ -77,8 +78,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     for name in ("seed", "binarisation"):
         seed = getattr(arguments, name)
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ValueError(f"--{name} is {seed}; wanted 0 to 2**63 - 1")
+        if seed is not None:
+            _require.seed(f"--{name}", seed)
     device = find_device(arguments.device)
     checkpoint = load_checkpoint(find_checkpoint(arguments.checkpoint))
     found = _examples(arguments, checkpoint)
@@ -136,6 +137,7 @@ class _Found(NamedTuple):
 
 def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found:
     """By default the data set that the checkpoint names."""
+    from vae_lib import _require
     from vae_lib.commands.inputs import DRAWN_WITH, examples
 
     source = arguments.data or checkpoint.notes.get("data")
@@ -155,8 +157,7 @@ def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found
         pixels = "1 where brighter than one half" if cut else ""
         x = examples(source, arguments.split, likelihood).x
     if arguments.examples is not None:
-        if arguments.examples < 1:
-            raise ValueError(f"--examples is {arguments.examples}; wanted at least 1")
+        _require.positive_integer("--examples", arguments.examples)
         x = x[: arguments.examples]
     wanted = _pixels(checkpoint)
     if x.shape[1] != wanted:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from vae_lib import _require
+
 __all__ = ["ImageData", "binarize"]
 
 
@@ -48,8 +50,7 @@ def binarize(
         >>> [round(p, 2) for p in draws.mean(0).tolist()]  # 51 / 255 = 0.2
         [0.0, 0.2, 1.0]
     """
-    if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
-        raise ValueError(f"levels is {levels!r}; wanted an integer from 2 to 256")
+    _require.integer_within("levels", levels, lowest=2, highest=256)
     if images.dtype != torch.uint8:
         raise ValueError(f"images have dtype {images.dtype}; wanted whole grey levels, torch.uint8")
     if look and images.device.type == "cpu" and images.numel() and int(images.max()) >= levels:

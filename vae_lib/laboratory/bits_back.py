@@ -127,9 +127,7 @@ class BitsBackCoder:
         self, model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"], precision: int = 16
     ) -> None:
         _check_encoder(model, q)
-        _require.positive_integer("precision", precision)
-        if not 8 <= precision <= 32:
-            raise ValueError(f"precision is {precision}; wanted 8 to 32")
+        _require.integer_within("precision", precision, lowest=8, highest=32)
         x = torch.arange(model.likelihood.shape[1])
         impossible = (
             (q > 0) & (model.log_joint(x) == -torch.inf) & (model.log_evidence(x) > -torch.inf)[:, None]

@@ -51,8 +51,7 @@ def collapse_growth_rate(
     lam = torch.as_tensor(eigenvalue, dtype=None if isinstance(eigenvalue, Tensor) else torch.float64)
     _require.floating("eigenvalue", lam)
     _require.finite("eigenvalue", lam)
-    if lam.numel() and not lam.min().item() > 0.0:
-        raise ValueError(f"eigenvalue holds {lam.min().item():.6g}; wanted numbers greater than 0")
+    _require.positive("eigenvalue", lam)
     _require.positive_number("variance", variance)
     _require.positive_number("beta", beta)
     decoder, encoder, cross = 1.0 / variance, beta * lam, lam / variance

@@ -64,9 +64,7 @@ def grid_log_evidence(
         raise ValueError(
             f"latent_dim is {latent_dim!r}; wanted 1 or 2: a grid in more dimensions is too large"
         )
-    _require.positive_integer("points", points)
-    if points < 2:
-        raise ValueError(f"points is {points}; wanted at least 2")
+    _require.integer_within("points", points, lowest=2)
     _require.positive_number("half_width", half_width)
     _require.tensor("x", x)
     if x.dim() == 0 or x.numel() == 0:

@@ -242,9 +242,7 @@ class LinearGaussianModel:
         )
         _require.finite("encoder_weight", encoder_weight)
         _require.shape("encoder_variance", encoder_variance, (latent,), f"(q,) = ({latent},)")
-        lowest = encoder_variance.min().item()
-        if not lowest > 0.0:
-            raise ValueError(f"encoder_variance holds {lowest:.6g}; wanted variances above 0")
+        _require.positive("encoder_variance", encoder_variance)
         _require.number_within("beta", beta, lowest=0.0)
         y = x - self.bias
         code = y @ encoder_weight.T  # (batch, q)

@@ -270,9 +270,7 @@ class QuantileModel:
 
     def _data_axis(self, points: int) -> Tensor:
         """Equal steps in x over 1 - 2e-14 of the data."""
-        _require.positive_integer("points", points)
-        if points < 2:
-            raise ValueError(f"points is {points}; wanted at least 2")
+        _require.integer_within("points", points, lowest=2)
         low, high = self.decoder(torch.tensor([-7.6, 7.6], dtype=torch.float64)).tolist()
         return torch.linspace(low, high, points, dtype=torch.float64)
 

@@ -328,5 +328,4 @@ def _tensors(mean: float | int | Tensor, var: float | int | Tensor) -> tuple[Ten
 def _check_encoder(mean: Tensor, var: Tensor) -> None:
     _require.finite("mean", mean)
     _require.finite("var", var)
-    if var.numel() and not var.min().item() > 0.0:
-        raise ValueError(f"var holds {var.min().item():.6g}; wanted variances above 0")
+    _require.positive("var", var)

@@ -49,9 +49,7 @@ class Categorical(nn.Module):
 
     def __init__(self, levels: int = 256, validate: bool = True) -> None:
         super().__init__()
-        _require.positive_integer("levels", levels)
-        if levels < 2:
-            raise ValueError(f"levels is {levels}; wanted at least 2")
+        _require.integer_within("levels", levels, lowest=2)
         self.levels = self.depth = levels
         self.validate = validate
 

@@ -72,9 +72,7 @@ class DiscretizedLogistic(nn.Module):
     ) -> None:
         super().__init__()
         _require.positive_number("scale", scale)
-        _require.positive_integer("levels", levels)
-        if levels < 2:
-            raise ValueError(f"levels is {levels}; wanted at least 2")
+        _require.integer_within("levels", levels, lowest=2)
         self.initial_scale = float(scale)
         self.learned = learned
         self.levels = levels
