@@ -59,6 +59,9 @@ class Position:
     stopped: bool = False
 
 
+_RANDOM = ("order", "noise")  # of a position: what lies among the tensors
+
+
 @dataclass
 class Checkpoint:
     """What a checkpoint holds, as `load_checkpoint` returns it.
@@ -173,15 +176,7 @@ def pack(
         "recipe": getattr(model, "recipe", None),
         "config": None if config is None else asdict(config),
         "history": history is not None,
-        "position": {
-            "epoch": position.epoch,
-            "step": position.step,
-            "batches": position.batches,
-            "totals": position.totals,
-            "start": position.start,
-            "astray": position.astray,
-            "stopped": position.stopped,
-        },
+        "position": {name: value for name, value in vars(position).items() if name not in _RANDOM},
         "device": next((p.device.type for p in model.parameters()), "cpu"),
         "data": data or {},
         "notes": notes or {},

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vae_lib import _require
 from vae_lib.training.optimisers import OPTIMISERS
+from vae_lib.training.surroundings import check_device
 
 __all__ = ["TrainConfig"]
 
@@ -121,8 +122,7 @@ class TrainConfig:
             if getattr(self, name) not in choices:
                 wanted = ", ".join(repr(choice) for choice in choices)
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {wanted}")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
-            raise ValueError(f"device is {self.device!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
+        check_device(self.device)
         self._check_together()
 
     def _check_together(self) -> None:

@@ -7,9 +7,24 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HEAP", "at_work", "find_device", "keep_the_heap", "noise", "noise_state", "threads"]
+__all__ = [
+    "HEAP",
+    "at_work",
+    "check_device",
+    "find_device",
+    "keep_the_heap",
+    "noise",
+    "noise_state",
+    "threads",
+]
 
 HEAP = 31 * 2**20  # bytes
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no name of a device; whether it is there, only `find_device` asks."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
 
 
 def find_device(name: str) -> torch.device:
@@ -22,8 +37,7 @@ def find_device(name: str) -> torch.device:
         >>> find_device("cpu")
         device(type='cpu')
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
