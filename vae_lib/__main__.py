@@ -1,6 +1,5 @@
 """`python -m vae_lib`: train a model, evaluate it, sample from it, audit what is said of it."""
 
-import argparse
 import importlib
 import sys
 
@@ -55,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
         usage=f"{_PROGRAM} COMMAND ...",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     try:

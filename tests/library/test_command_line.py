@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from vae_lib.__main__ import main
-from vae_lib.commands.inputs import SPLITS, compact_examples, examples
+from vae_lib.commands.inputs import compact_examples, examples
 from vae_lib.commands.png import grey_png
 from vae_lib.data import load
+from vae_lib.data.sources import PARTS
 from vae_lib.evaluation import log_likelihood
 from vae_lib.networks import mlp_vae
 from vae_lib.training import TrainConfig, TrainingDiverged, load_checkpoint, save_checkpoint
@@ -232,10 +233,10 @@ def test_own_data(here, capsys):
 
 def test_the_parts_of_a_file_share_no_row(here):
     np.save("rows.npy", np.arange(57.0)[:, None] * np.ones((1, 3)))
-    parts = [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in SPLITS]
+    parts = [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in PARTS]
     assert [len(part) for part in parts] == [47, 5, 5]
     assert sorted(chain(*parts)) == list(range(57))
-    assert parts == [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in SPLITS]
+    assert parts == [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in PARTS]
 
 
 # --- what does not ------------------------------------------------------------------------------------

@@ -203,7 +203,8 @@ def audit(
         card = read_card(card)
     if card.evaluation is None or card.checkpoint is None:
         raise incomplete(card)
-    _require.positive_integer("examples", 1 if examples is None else examples)
+    if examples is not None:
+        _require.positive_integer("examples", examples)
     where = find_device(device)
     found = Audit(card, [])
     found.add("sha256 of the card", card.sha256, digest(card.document()))
@@ -256,8 +257,7 @@ def _training(card: Card, checkpoint: Checkpoint) -> Iterator[tuple]:
         yield f"training.config.{name}", value, list(other) if isinstance(other, tuple) else other
     for name in ("training", "validation"):
         yield f"training.data.{name}", training["data"][name], checkpoint.data.get(name)
-    for name in ("name", "likelihood"):
-        note = {"name": "data"}.get(name, name)
+    for name, note in (("name", "data"), ("likelihood", "likelihood")):
         yield f"training.data.{name}", training["data"][name], checkpoint.notes.get(note)
     curve = curve_of(checkpoint) if checkpoint.history else {}
     yield "the names of the curves", sorted(training["curve"]), sorted(curve)

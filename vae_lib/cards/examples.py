@@ -7,7 +7,9 @@ from torch import Tensor
 from vae_lib.data import ImageData, load
 from vae_lib.data.sources import SETS
 
-__all__ = ["card_examples"]
+__all__ = ["DRAWN_WITH", "card_examples"]
+
+DRAWN_WITH = 123  # the seed of the one draw of zeros and ones that models are evaluated on
 
 
 def card_examples(

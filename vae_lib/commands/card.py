@@ -25,7 +25,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib card",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a training, or a checkpoint in it")
@@ -73,34 +72,28 @@ def main(argv: list[str]) -> int:
     return run(_parser(), argv, _card)
 
 
-def _card(arguments: argparse.Namespace) -> int | None:
-    from vae_lib.cards import CardError, complete_card, evaluate_again
-    from vae_lib.commands.frame import complain
+def _card(arguments: argparse.Namespace) -> None:
+    from vae_lib.cards import complete_card, evaluate_again
 
     common = {"device": arguments.device, "progress": sys.stderr.isatty() and not arguments.json}
-    try:
-        if arguments.again:
-            card = evaluate_again(arguments.run, **common)
-        else:
-            card = complete_card(
-                arguments.run,
-                arguments.out,
-                precision=arguments.precision,
-                split=arguments.split,
-                examples=arguments.examples,
-                binarisation=arguments.binarisation,
-                k=arguments.k,
-                seed=arguments.seed,
-                **common,
-            )
-    except CardError as error:
-        for fault in error.faults:
-            complain("python -m vae_lib card", ValueError(fault))
-        return 2
+    if arguments.again:
+        card = evaluate_again(arguments.run, **common)
+    else:
+        card = complete_card(
+            arguments.run,
+            arguments.out,
+            precision=arguments.precision,
+            split=arguments.split,
+            examples=arguments.examples,
+            binarisation=arguments.binarisation,
+            k=arguments.k,
+            seed=arguments.seed,
+            **common,
+        )
     evaluation = card.evaluation or {}
     if arguments.json:
         print(json.dumps({"card": str(card.path), **evaluation}))
-        return None
+        return
     print(f"card       {card.path}")
     data = evaluation["data"]
     print(f"data       {data['name']}, {data['split']}: {evaluation['examples']} examples")
@@ -110,4 +103,3 @@ def _card(arguments: argparse.Namespace) -> int | None:
         print(f"{label:<10} {mean['value']:.2f}{spread} nats")
     worth = evaluation["effective_sample_size"]
     print(f"samples    worth {worth:.0f} of {evaluation['samples']} (median over the examples)")
-    return None

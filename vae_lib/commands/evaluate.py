@@ -31,7 +31,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib evaluate",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
@@ -71,9 +70,9 @@ def main(argv: list[str]) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from vae_lib import _require
-    from vae_lib.commands.inputs import find_checkpoint
     from vae_lib.evaluation import active_units, log_likelihood, mean_over_examples
     from vae_lib.training import load_checkpoint
+    from vae_lib.training.checkpoints import find_checkpoint
     from vae_lib.training.surroundings import find_device
 
     for name in ("seed", "binarisation"):
@@ -138,7 +137,8 @@ class _Found(NamedTuple):
 def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found:
     """By default the data set that the checkpoint names."""
     from vae_lib import _require
-    from vae_lib.commands.inputs import DRAWN_WITH, examples
+    from vae_lib.cards.examples import DRAWN_WITH
+    from vae_lib.commands.inputs import examples
 
     source = arguments.data or checkpoint.notes.get("data")
     if source is None:

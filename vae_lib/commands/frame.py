@@ -21,7 +21,7 @@ class Usage(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, and which guesses no abbreviations.
+    """A parser whose complaints are one line, which guesses no abbreviations and keeps texts as written.
 
     Example:
         >>> parser = Parser(prog="x")
@@ -31,14 +31,14 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **keywords) -> None:
-        super().__init__(allow_abbrev=False, **keywords)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **keywords)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command."""
         raise Usage(message)
 
 
-def complain(program: str, error: BaseException, code: int = 2) -> int:
+def complain(program: str, error: BaseException | str, code: int = 2) -> int:
     """Say in one line on standard error what is wrong, and return the exit code.
 
     Of several processes of one run (see `vae_lib.training.processes`) the first of each machine speaks.
@@ -92,6 +92,8 @@ def run(
     except TrainingDiverged as error:
         return complain(parser.prog, error, code=1)
     except (ValueError, OSError, ImportError, DataUnavailable) as error:
-        return complain(parser.prog, error)
+        for fault in getattr(error, "faults", [error]):  # a run card may have several
+            complain(parser.prog, fault)
+        return 2
     except KeyboardInterrupt:
-        return complain(parser.prog, RuntimeError(stopped.format(**vars(arguments))), code=130)
+        return complain(parser.prog, stopped.format(**vars(arguments)), code=130)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_lib.cards.examples import DRAWN_WITH
 from vae_lib.data import ImageData, binarize, load
+from vae_lib.data.sources import PARTS
 
-__all__ = ["DRAWN_WITH", "SPLITS", "Examples", "compact_examples", "examples", "find_checkpoint"]
+__all__ = ["Examples", "compact_examples", "examples"]
 
-SPLITS = ("train", "validation", "test")
-_TENTH_AT_LEAST = 10
-DRAWN_WITH = 123  # the seed of the one draw of zeros and ones that is evaluated on
+_FEWEST = 10  # rows of a file: a tenth of them is then at least one
 
 
 class Examples(NamedTuple):
@@ -85,8 +85,8 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
         >>> digits.x.dtype, digits.levels
         (torch.uint8, 2)
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; wanted one of: {', '.join(SPLITS)}")
+    if split not in PARTS:
+        raise ValueError(f"split is {split!r}; wanted one of: {', '.join(PARTS)}")
     if source.endswith((".npy", ".npz")):
         found = _from_file(Path(source), split)
     else:
@@ -133,8 +133,8 @@ def _from_file(path: Path, split: str) -> Examples:
             f"{path} holds an array of shape {array.shape} and dtype {array.dtype}; wanted numbers, "
             "(n, pixels) or (n, height, width)"
         )
-    if len(array) < _TENTH_AT_LEAST or array[0].size == 0:
-        raise ValueError(f"{path} holds {len(array)} examples; wanted at least {_TENTH_AT_LEAST}")
+    if len(array) < _FEWEST or array[0].size == 0:
+        raise ValueError(f"{path} holds {len(array)} examples; wanted at least {_FEWEST}")
     shape = tuple(array.shape[1:]) if array.ndim == 3 else None
     whole = array.dtype.kind != "f"
     if whole and (array.min() < 0 or array.max() > 255):
@@ -148,17 +148,3 @@ def _from_file(path: Path, split: str) -> Examples:
     tenth = len(x) // 10
     parts = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
     return Examples(x[parts[split].sort().values], shape, levels)
-
-
-def find_checkpoint(path: str) -> Path:
-    """The file that is meant: in a folder the best checkpoint, or else the last.
-
-    Example:
-        >>> find_checkpoint("model.safetensors")
-        PosixPath('model.safetensors')
-    """
-    found = Path(path)
-    if found.is_dir():
-        best = found / "best.safetensors"
-        return best if best.exists() else found / "last.safetensors"
-    return found

@@ -26,7 +26,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib sample",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
@@ -58,8 +57,8 @@ def _sample(arguments: argparse.Namespace) -> None:
     import torch
 
     from vae_lib import _require
-    from vae_lib.commands.inputs import find_checkpoint
     from vae_lib.training import load_checkpoint
+    from vae_lib.training.checkpoints import find_checkpoint
     from vae_lib.training.container import write_atomically
     from vae_lib.training.surroundings import noise
 

@@ -49,7 +49,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib train",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_files(parser.add_argument_group("what is trained on, and where the result goes").add_argument)
     _add_model(parser.add_argument_group("the model").add_argument)

@@ -24,7 +24,15 @@ from vae_lib.training.container import CheckpointError
 from vae_lib.training.history import CURVES, History
 from vae_lib.training.optimisers import Adam
 
-__all__ = ["Checkpoint", "Position", "fingerprint", "load_checkpoint", "restore", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Position",
+    "find_checkpoint",
+    "fingerprint",
+    "load_checkpoint",
+    "restore",
+    "save_checkpoint",
+]
 
 
 @dataclass
@@ -223,6 +231,20 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
         checkpoint.model.float()  # stored in half the bytes, computed with in full
     checkpoint.model.eval()
     return checkpoint
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The file that is meant: in the folder of a run the best checkpoint, or else the last.
+
+    Example:
+        >>> find_checkpoint("model.safetensors").name
+        'model.safetensors'
+    """
+    path = Path(path)
+    best = path / "best.safetensors"
+    if path.is_dir():
+        return best if best.exists() else path / "last.safetensors"
+    return path
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
