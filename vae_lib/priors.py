@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, register_kl
 
 from vae_lib import _require
-from vae_lib.posteriors import Diagonal, Mixture, aggregate_posterior
-from vae_lib.posteriors.diagonal import DiagonalNormal
+from vae_lib.posteriors import Diagonal, DiagonalNormal, Mixture, aggregate_posterior
 
 __all__ = ["MixturePrior", "StandardNormal", "VampPrior"]
 

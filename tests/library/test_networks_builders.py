@@ -12,8 +12,15 @@ from vae_lib.laboratory import grid_log_evidence
 from vae_lib.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic
 from vae_lib.models import VAE
 from vae_lib.networks import Encoder, GaussianEncoder, conv_vae, mlp_vae
-from vae_lib.posteriors import Diagonal, Flow, FlowPosterior, FullCovariance, FullCovarianceNormal, Mixture
-from vae_lib.posteriors.diagonal import DiagonalNormal
+from vae_lib.posteriors import (
+    Diagonal,
+    DiagonalNormal,
+    Flow,
+    FlowPosterior,
+    FullCovariance,
+    FullCovarianceNormal,
+    Mixture,
+)
 
 PIXELS, LATENT, BATCH = 20, 2, 5
 BUILDERS = {

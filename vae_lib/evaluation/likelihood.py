@@ -16,7 +16,7 @@ from vae_lib.divergences import Estimate
 from vae_lib.evaluation import fast_bernoulli
 from vae_lib.evaluation.running import RunningWeights
 from vae_lib.models import VAE, ConditionalVAE
-from vae_lib.models._detach import drawn
+from vae_lib.posteriors.drawing import drawn
 from vae_lib.training.surroundings import keep_the_heap, noise
 
 __all__ = ["LogLikelihood", "log_likelihood", "mean_over_examples"]
@@ -119,8 +119,9 @@ def log_likelihood(
     VAE of MNIST that moved the mean of ln p(x) by less than 0.001 nats.
 
     The noise comes from `seed` alone. It depends neither on `chunk` nor on torch's global random
-    state, which is left alone; and the first samples of a larger k are those of a smaller one. So
-    the same call gives the same numbers, and a difference between two models is not one of luck.
+    state, which is left alone; and the first samples of a larger k are those of a smaller one, if that
+    is a multiple of 50, as many as are drawn together. So the same call gives the same numbers, and a
+    difference between two models is not one of luck.
 
     Args:
         model: A `VAE`, or any module with `log_weights(x, k)` that returns (k, batch); a

@@ -1,11 +1,11 @@
 """Refusals that the models share."""
 
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from vae_lib import _require
 
-__all__ = ["check_event", "check_images"]
+__all__ = ["check_event", "check_images", "one_by_one"]
 
 
 def check_images(x: Tensor) -> None:
@@ -25,3 +25,13 @@ def check_event(maker: str, made: Distribution, event: str) -> Distribution:
             f"({event},), as torch.distributions.Independent(..., 1) makes it"
         )
     return made
+
+
+def one_by_one(distribution: Distribution) -> Distribution:
+    """The same distribution, with each latent an event of its own; only where they are independent."""
+    if not isinstance(distribution, Independent) or distribution.reinterpreted_batch_ndims != 1:
+        raise ValueError(
+            f"by_latent is True, but a {type(distribution).__name__} has no rate for each latent: they "
+            "are not independent; wanted a diagonal posterior and a diagonal prior"
+        )
+    return distribution.base_dist

@@ -9,10 +9,11 @@ from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
-from vae_lib.models._checks import check_event, check_images
-from vae_lib.models._detach import detached_log_prob, drawn
-from vae_lib.models._draw import Draw, one_by_one
+from vae_lib.models._checks import check_event, check_images, one_by_one
+from vae_lib.models._detach import detached_log_prob
+from vae_lib.models._draw import Draw
 from vae_lib.models._prior import prior_or_standard_normal
+from vae_lib.posteriors.drawing import drawn
 
 __all__ = ["VAE"]
 

@@ -20,13 +20,14 @@ module                :math:`q_\phi(z|x)`                      features
 """
 
 from vae_lib.posteriors.aggregate import Mixture, aggregate_posterior
-from vae_lib.posteriors.diagonal import Diagonal
+from vae_lib.posteriors.diagonal import Diagonal, DiagonalNormal
 from vae_lib.posteriors.flow import Flow, FlowPosterior
 from vae_lib.posteriors.full_covariance import FullCovariance, FullCovarianceNormal
 from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = [
     "Diagonal",
+    "DiagonalNormal",
     "Flow",
     "FlowPosterior",
     "FullCovariance",
