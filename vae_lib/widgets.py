@@ -1,5 +1,9 @@
 r"""Knobs on the reader's own model, for a live notebook (ipywidgets).
 
+- `latent_atlas`: the plane of codes of your own VAE, a `LatentAtlas`.
+- `interpolation`: from one image to another, an `Interpolation`.
+- `quick_retrain`: turn a knob and train again, a `QuickRetrain`.
+
 Each function returns a widget; make it the last expression of a cell. While the book is built there
 is no kernel behind the page, so each returns the explorable that stands in its place.
 
