@@ -29,7 +29,9 @@ class Categorical(nn.Module):
         validate: look at the values of x (each one of the levels); see `Bernoulli`.
 
     Raises:
-        ValueError: levels is below 2.
+        ValueError: levels is below 2. Calling it: the last dimension of the logits is no multiple
+            of levels, or they hold NaN. The `log_prob` of the result: x has another number of
+            pixels, NaN, or a pixel that is no level.
 
     Book: chapter 5 (grey levels). Source: van den Oord et al. (2016), arXiv 1601.06759.
 
@@ -57,11 +59,6 @@ class Categorical(nn.Module):
 
         Args:
             logits: (..., pixels * levels), pixel by pixel.
-
-        Raises:
-            ValueError: the last dimension of the logits is no multiple of levels, or they hold NaN.
-                The `log_prob` of the result raises it where x has another number of pixels, NaN, or
-                a pixel that is no level.
         """
         check_output("logits", logits, self.validate)
         if logits.shape[-1] == 0 or logits.shape[-1] % self.levels:
