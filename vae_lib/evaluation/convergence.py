@@ -46,13 +46,13 @@ def convergence(
         progress: As for `log_likelihood`.
 
     Returns:
-        For every k the `LogLikelihood` that `log_likelihood` finds with k samples: values (batch,), and
+        For every k the `LogLikelihood` that `log_likelihood` finds with k samples, values (batch,), and
         their `mean` with its standard error over examples.
 
     Raises:
         ValueError: As `log_likelihood`, and if ks is empty or not ascending.
 
-    Book: chapter 9 (evaluation). Source: Burda et al. (2016), theorem 1.
+    Book: chapter 12 (the number), chapter 9 (evaluation). Source: Burda et al. (2016), theorem 1.
 
     Example:
         >>> from vae_lib.networks import mlp_vae
