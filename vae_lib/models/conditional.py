@@ -57,8 +57,8 @@ class ConditionalVAE(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor, Tensor], Distribution],
-        decoder: Callable[[Tensor, Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"], Float[Tensor, "*batch conditions"]], Distribution],
+        decoder: Callable[[Float[Tensor, "*batch latent"], Float[Tensor, "*batch conditions"]], Distribution],
         prior: Distribution | Callable[..., Distribution] | None = None,
     ):
         super().__init__()

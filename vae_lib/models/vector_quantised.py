@@ -102,8 +102,8 @@ class VQVAE(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor], Tensor | Distribution],
-        decoder: Callable[[Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"]], Float[Tensor, "*batch row"] | Distribution],
+        decoder: Callable[[Float[Tensor, "*batch row"]], Distribution],
         entries: int,
         size: int,
         commitment: float | int = 0.25,
