@@ -48,6 +48,8 @@ class Check:
     smallest `upper - lower` of a bound; `estimate`, `standard_error` and `exact` belong to a
     statistic (of an array: the element that lies furthest out).
 
+    Book: chapter 0 (three kinds of evidence).
+
     Example:
         >>> c = identity("eq-double", 2 * 0.5, 1.0)
         ✓ eq-double · identity · largest difference 0 ≤ 1e-12 · enumeration
