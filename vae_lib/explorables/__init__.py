@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
@@ -179,7 +179,7 @@ def _scalar_bounds(
 def latent_atlas(
     model: VAE,
     images: Float[Tensor, "n pixels"] | None = None,
-    labels: Tensor | Sequence[int] | None = None,
+    labels: Shaped[Tensor, " labels"] | Sequence[int] | None = None,
 ) -> Explorable:
     r"""The plane of codes of a trained VAE: generate, encode and evaluate, with ln p(x) by a grid.
 
@@ -244,7 +244,7 @@ def latent_atlas(
 def interpolation(
     model: VAE,
     images: Float[Tensor, "n pixels"],
-    labels: Tensor | Sequence[int] | None = None,
+    labels: Shaped[Tensor, " labels"] | Sequence[int] | None = None,
 ) -> Explorable:
     r"""From one image to another along the straight line between their codes.
 
