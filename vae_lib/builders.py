@@ -1,5 +1,9 @@
 """Ready models of multi-layer perceptrons, beyond the plain VAE of `vae_lib.networks`.
 
+- `conditional_mlp_vae`: a VAE of x given y.
+- `hierarchical_mlp_vae`: several layers of latents.
+- `vq_mlp_vae`: a codebook in place of a posterior; no bound.
+
 They put together the pieces of `vae_lib.networks` and `vae_lib.models`, which you can also do
 yourself.
 """

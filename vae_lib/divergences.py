@@ -2,6 +2,11 @@ r"""Kullback-Leibler divergences, in closed form and by sampling.
 
 .. math:: \mathrm{KL}(q \,\|\, p) = \mathbb{E}_{q} \ln \frac{q}{p} \ge 0
 
+- `kl_categorical`: of tables, by a sum.
+- `kl_diagonal_gaussian`: the rate of a VAE; by default from the standard normal.
+- `kl_multivariate_gaussian`: of Gaussians with any covariances.
+- `kl_monte_carlo`: of anything that has samples and log-densities, as an `Estimate` with its error.
+
 The order of the two matters: the average is over the first. Event dimensions (categories, latents)
 are summed; every other dimension is kept, so you get one value per example, in nats.
 """
@@ -25,7 +30,9 @@ __all__ = [
 
 
 class Estimate(NamedTuple):
-    """A sampled value and its standard error.
+    """A sampled value and its standard error, of one shape and in the same unit.
+
+    Book: chapter 2 (by sampling).
 
     Example:
         >>> estimate = Estimate(torch.tensor(1.5), torch.tensor(0.1))
@@ -33,8 +40,8 @@ class Estimate(NamedTuple):
         1.5
     """
 
-    value: Tensor
-    standard_error: Tensor
+    value: Float[Tensor, "*batch"]
+    standard_error: Float[Tensor, "*batch"]
 
 
 def kl_categorical(
@@ -107,7 +114,8 @@ def kl_diagonal_gaussian(
         (...), summed over the latents, nats. NaN in an example makes that example NaN.
 
     Raises:
-        ValueError: the shapes do not fit, even where broadcasting would hide it.
+        ValueError: the shapes do not fit, even where broadcasting would hide it, or mean holds no
+            floating-point numbers.
 
     Book: chapter 2 (between Gaussians), chapter 4 (three forms of the ELBO). Source:
     Kingma and Welling (2014), appendix B.
@@ -208,7 +216,8 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         the value is infinite and the standard error NaN.
 
     Raises:
-        ValueError: the shapes differ, or there are fewer than two samples.
+        ValueError: the shapes differ, there are fewer than two samples, or log_q holds no
+            floating-point numbers.
 
     Book: chapter 2 (by sampling). Source: Kingma and Welling (2014), section 2.3, whose first
     estimator samples this term.

@@ -2,10 +2,12 @@ r"""The equation ledger: every numbered equation of the book is checked where it
 
 There are three kinds of evidence, and a check says which one it is:
 
-* an **identity** holds to rounding: the largest difference of the two sides is at most the tolerance;
-* a **bound** holds everywhere: the lower side exceeds the upper one nowhere by more than the slack;
-* a **statistic** is an average of random draws, so it may miss the exact value by a few of its own
-  standard errors, and by no more.
+* an **identity** (`identity`) holds to rounding: the largest difference of the two sides is at most the
+  tolerance;
+* a **bound** (`bound`) holds everywhere: the lower side exceeds the upper one nowhere by more than the
+  slack;
+* a **statistic** (`statistic`) is an average of random draws, so it may miss the exact value by a few
+  of its own standard errors, and by no more.
 
 A check that fails raises `AssertionError`. One that holds shows a line and returns a `Check`.
 The build of the book collects those lines and refuses an equation that has none.
@@ -45,6 +47,8 @@ class Check:
     and `text` is the line that was shown. `count` is the number of values compared. `margin` is the
     smallest `upper - lower` of a bound; `estimate`, `standard_error` and `exact` belong to a
     statistic (of an array: the element that lies furthest out).
+
+    Book: chapter 0 (three kinds of evidence).
 
     Example:
         >>> c = identity("eq-double", 2 * 0.5, 1.0)

@@ -1,5 +1,9 @@
 r"""Priors over the latents: modules that return a distribution when called.
 
+- `StandardNormal`: the default; nothing to learn.
+- `MixturePrior`: a mixture of Gaussians, learned.
+- `VampPrior`: the posteriors of a few made-up examples, which are learned.
+
 A model asks for its prior anew in every step, so a prior may have parameters and learn them::
 
     model = VAE(encoder, decoder, prior=MixturePrior(latent=2, components=10))
@@ -32,7 +36,7 @@ class StandardNormal(nn.Module):
     Raises:
         ValueError: If `latent` is below 1.
 
-    Book: chapter 8 (encoder, decoder, prior).
+    Book: chapter 8 (encoder, decoder, prior). Source: Kingma and Welling (2014), section 3.
 
     Example:
         >>> prior = StandardNormal(2)()
@@ -85,7 +89,8 @@ class MixturePrior(nn.Module):
     Raises:
         ValueError: If latent or components is below 1.
 
-    Book: chapter 11 (learned priors). Source: Tomczak and Welling (2018), who compare theirs with it.
+    Book: chapter 4 (the aggregate posterior), chapter 11 (learned priors). Source: Tomczak and Welling
+    (2018), who compare theirs with it.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -137,7 +142,8 @@ class VampPrior(nn.Module):
     Raises:
         ValueError: If a count is below 1, or as `start_at`.
 
-    Book: chapter 11 (learned priors). Source: Tomczak and Welling (2018), section 3.
+    Book: chapter 4 (the aggregate posterior), which shows why; chapter 11 (learned priors). Source:
+    Tomczak and Welling (2018), section 3.
 
     Example:
         >>> from vae_lib.models import VAE
@@ -152,7 +158,7 @@ class VampPrior(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "k pixels"]], Distribution],
         pseudo_inputs: int,
         pixels: int,
         data: Float[Tensor, "k pixels"] | None = None,

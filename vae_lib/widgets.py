@@ -1,5 +1,9 @@
 r"""Knobs on the reader's own model, for a live notebook (ipywidgets).
 
+- `latent_atlas`: the plane of codes of your own VAE, a `LatentAtlas`.
+- `interpolation`: from one image to another, an `Interpolation`.
+- `quick_retrain`: turn a knob and train again, a `QuickRetrain`.
+
 Each function returns a widget; make it the last expression of a cell. While the book is built there
 is no kernel behind the page, so each returns the explorable that stands in its place.
 
@@ -18,6 +22,7 @@ from contextlib import contextmanager
 
 import ipywidgets
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -144,7 +149,14 @@ class _Board(ipywidgets.VBox):
 
 
 class LatentAtlas(_Board):
-    """The widget of `latent_atlas`. `place` and `choose` are its callbacks."""
+    """The widget of `latent_atlas`. `place` and `choose` are its callbacks.
+
+    Book: chapter 8 (four test-time modes).
+
+    >>> from vae_lib.data import load
+    >>> LatentAtlas(mlp_vae(64, latent=2, seed=0), load("digits", split="test")).codes.shape
+    torch.Size([300, 2])
+    """
 
     def __init__(self, model: VAE, data: ImageData):
         self.vae = model
@@ -181,8 +193,14 @@ class LatentAtlas(_Board):
             self._draws += 1
             self._moved()
 
-    def place(self, z1: float | int, z2: float | int) -> Tensor:
-        """Decode the point (z1, z2), show it, and return the mean of p(x|z), (pixels,)."""
+    def place(self, z1: float | int, z2: float | int) -> Float[Tensor, " pixels"]:
+        """Decode the point (z1, z2), show it, and return the mean of p(x|z), (pixels,).
+
+        >>> from vae_lib.data import load
+        >>> atlas = LatentAtlas(mlp_vae(64, latent=2, seed=0), load("digits", split="test"))
+        >>> atlas.place(1.5, 0.0).shape
+        torch.Size([64])
+        """
         likelihood = _decode(self.vae, torch.tensor([z1, z2]))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._draws)
@@ -196,7 +214,14 @@ class LatentAtlas(_Board):
         return likelihood.mean
 
     def choose(self, index: int) -> tuple[float, float, float]:
-        """Evaluate an image, show it, and return its ELBO, the standard error, and ln p(x)."""
+        """Evaluate an image, show it, and return its ELBO, the standard error, and ln p(x); nats.
+
+        >>> from vae_lib.data import load
+        >>> atlas = LatentAtlas(mlp_vae(64, latent=2, seed=0), load("digits", split="test"))
+        >>> elbo, error, log_evidence = atlas.choose(3)
+        >>> elbo < log_evidence + 5 * error
+        True
+        """
         x = self.images[index]
         posterior = _posterior(self.vae, x[None])
         likelihood = _decode(self.vae, posterior.mean[0])
@@ -245,7 +270,14 @@ class LatentAtlas(_Board):
 
 
 class Interpolation(_Board):
-    """The widget of `interpolation`. `walk` is its callback."""
+    """The widget of `interpolation`. `walk` is its callback.
+
+    Book: chapter 8 (four test-time modes).
+
+    >>> from vae_lib.data import load
+    >>> Interpolation(mlp_vae(64, latent=3, seed=0), load("digits", split="test")).STEPS
+    9
+    """
 
     STEPS = 9
 
@@ -267,8 +299,14 @@ class Interpolation(_Board):
     def _moved(self) -> None:
         self.walk(self.start.value, self.end.value, self.t.value)
 
-    def walk(self, start: int, end: int, t: float | int) -> Tensor:
-        """Show the way between two images and return what stands at t, (pixels,)."""
+    def walk(self, start: int, end: int, t: float | int) -> Float[Tensor, " pixels"]:
+        """Show the way between two images and return what stands at t, (pixels,).
+
+        >>> from vae_lib.data import load
+        >>> line = Interpolation(mlp_vae(64, latent=3, seed=0), load("digits", split="test"))
+        >>> line.walk(0, 1, 0.5).shape
+        torch.Size([64])
+        """
         ends = self.images[[start, end]]
         codes = _posterior(self.vae, ends).mean  # (2, latent)
         steps = torch.linspace(0, 1, self.STEPS).unsqueeze(-1)  # (steps, 1)
@@ -285,7 +323,15 @@ class Interpolation(_Board):
 
 
 class QuickRetrain(_Board):
-    """The widget of `quick_retrain`. `train` is its callback; `model` and `history` its results."""
+    """The widget of `quick_retrain`. `train` is its callback; `model` and `history` its results.
+
+    Book: chapter 8 (a VAE on real digits).
+
+    >>> from vae_lib.data import load
+    >>> knobs = quick_retrain(load("digits", split="validation"), hidden=(8,), epochs=1)
+    >>> knobs.beta.value, knobs.model
+    (1.0, None)
+    """
 
     def __init__(self, data: ImageData, *, latent: int, hidden: Sequence[int], epochs: int, seed: int):
         self.data = data
@@ -321,12 +367,25 @@ class QuickRetrain(_Board):
         self.std.disabled = self.likelihood.value != "gaussian"
 
     def train_and_report(self) -> None:
-        """What the button does: train, and show an error, if there is one, below the widget."""
+        """What the button does: train, and show an error, if there is one, below the widget.
+
+        >>> from vae_lib.data import load
+        >>> knobs = quick_retrain(load("digits", split="validation"), hidden=(8,), epochs=1)
+        >>> knobs.train_and_report()
+        >>> len(knobs.history), knobs.button.disabled
+        (1, False)
+        """
         with self.reporting():
             self.train()
 
     def train(self) -> History:
-        """Train a new model with the knobs as they stand, show the result, and return its history."""
+        """Train a new model with the knobs as they stand, show the result, and return its history.
+
+        >>> from vae_lib.data import load
+        >>> knobs = quick_retrain(load("digits", split="validation"), hidden=(8,), epochs=1)
+        >>> knobs.train() is knobs.history
+        True
+        """
         gaussian = self.likelihood.value == "gaussian"
         likelihood = Gaussian(std=self.std.value) if gaussian else Bernoulli()
         model = mlp_vae(self.data.pixels, self.latent, self.hidden, likelihood, seed=self.seed)

@@ -16,8 +16,9 @@ function                  samples z drawn from        on average
 `cubo`                    the encoder q(z|x)          a bound (upper) only as k grows
 ========================  ==========================  ====================================
 
-- `sandwich`: the second and the fourth together.
-- `miwae_bound`, `piwae`, `ciwae`: m groups of k samples, `log_w` (m, k, batch); all at most ln p(x).
+- `sandwich`: the second and the fourth together, a `Sandwich`.
+- `miwae_bound`, `piwae` (a `Piwae`), `ciwae`: m groups of k samples, `log_w` (m, k, batch); all at most
+  ln p(x).
 - `beta_elbo`, `free_bits`: the ELBO with another price on the rate.
 - `iwae_surrogate`, `dreg_surrogate`: **no bounds**; sums to differentiate, never to report.
 - `log_mean_exp`, `effective_sample_size`: the arithmetic of weights.

@@ -143,8 +143,8 @@ def free_bits(kl: Float[Tensor, "batch groups"], floor: float | int) -> Float[Te
         ValueError: kl is not a floating-point table (batch, groups) with at least one row, or floor
             is negative, infinite or NaN.
 
-    Book: chapter 10 (free bits). Source: Kingma et al. (2016), appendix C.8; Kingma and
-    Welling (2019), section 2.8.1.
+    Book: chapter 3 (the ELBO family), chapter 10 (free bits). Source: Kingma et al. (2016), appendix
+    C.8; Kingma and Welling (2019), section 2.8.1.
 
     Example:
         >>> import torch

@@ -23,7 +23,9 @@ __all__ = ["Piwae", "ciwae", "miwae_bound", "piwae"]
 
 
 class Piwae(NamedTuple):
-    """What the decoder maximises (`theta`) and what the encoder maximises (`phi`), each (batch,).
+    """What the decoder maximises (`theta`) and what the encoder maximises (`phi`), each (batch,), nats.
+
+    Book: chapter 3 (importance weights), chapter 9 (tighter is not always better).
 
     Example:
         >>> import torch
@@ -31,8 +33,8 @@ class Piwae(NamedTuple):
         tensor([-2.5000])
     """
 
-    theta: Tensor
-    phi: Tensor
+    theta: Float[Tensor, " batch"]
+    phi: Float[Tensor, " batch"]
 
 
 def miwae_bound(log_w: Float[Tensor, "m k batch"]) -> Float[Tensor, " batch"]:
@@ -50,7 +52,8 @@ def miwae_bound(log_w: Float[Tensor, "m k batch"]) -> Float[Tensor, " batch"]:
     Raises:
         ValueError: log_w is not a floating-point table (m, k, batch) with m and k of at least 1.
 
-    Book: chapter 9 (tighter is not always better). Source: Rainforth et al. (2018), section 5.
+    Book: chapter 3 (importance weights), chapter 9 (tighter is not always better). Source: Rainforth et
+    al. (2018), section 5.
 
     Example:
         >>> import torch
@@ -88,7 +91,8 @@ def piwae(log_w: Float[Tensor, "m k batch"]) -> Piwae:
     Raises:
         ValueError: log_w is not a floating-point table (m, k, batch) with m and k of at least 1.
 
-    Book: chapter 9 (tighter is not always better). Source: Rainforth et al. (2018), section 5.
+    Book: chapter 3 (importance weights), chapter 9 (tighter is not always better). Source: Rainforth et
+    al. (2018), section 5.
 
     Example:
         >>> import torch
@@ -121,7 +125,8 @@ def ciwae(log_w: Float[Tensor, "m k batch"], beta: float | int) -> Float[Tensor,
         ValueError: log_w is not a floating-point table (m, k, batch) with m and k of at least 1, or
             beta does not lie between 0 and 1.
 
-    Book: chapter 9 (tighter is not always better). Source: Rainforth et al. (2018), section 5.
+    Book: chapter 3 (importance weights), chapter 9 (tighter is not always better). Source: Rainforth et
+    al. (2018), section 5.
 
     Example:
         >>> import torch

@@ -28,12 +28,13 @@ def iwae_surrogate(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
         log_w: (k, batch), ln p(x, z) - ln q(z|x) at z drawn from q(z|x), differentiable.
 
     Returns:
-        (batch,): differentiate it, do not report it.
+        (batch,), nats, to be differentiated and not reported.
 
     Raises:
         ValueError: log_w is not a floating-point table (k, batch) with k of at least 1.
 
-    Book: chapter 9 (tighter is not always better). Source: Burda et al. (2016), section 3.
+    Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
+    Burda et al. (2016), section 3.
 
     Example:
         >>> from vae_lib.bounds import iwae_bound
@@ -82,12 +83,13 @@ def dreg_surrogate(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
         log_w: (k, batch), ln p(x, z) - ln q(z|x) at z drawn from q(z|x), with q stopped.
 
     Returns:
-        (batch,): differentiate it, do not report it.
+        (batch,), nats, to be differentiated and not reported.
 
     Raises:
         ValueError: log_w is not a floating-point table (k, batch) with k of at least 1.
 
-    Book: chapter 9 (tighter is not always better). Source: Tucker et al. (2019).
+    Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
+    Tucker et al. (2019).
 
     Example:
         >>> mean = torch.tensor([0.3], requires_grad=True)

@@ -17,14 +17,16 @@ __all__ = ["Sandwich", "cubo", "eubo", "iwae_eubo", "sandwich"]
 class Sandwich(NamedTuple):
     """A lower and an upper estimate of the same ln p(x), each (batch,), nats.
 
+    Book: chapter 3 (the sandwich).
+
     Example:
         >>> bounds = Sandwich(lower=torch.tensor([-3.0]), upper=torch.tensor([-2.5]))
         >>> bounds.upper - bounds.lower
         tensor([0.5000])
     """
 
-    lower: Tensor
-    upper: Tensor
+    lower: Float[Tensor, " batch"]
+    upper: Float[Tensor, " batch"]
 
 
 def eubo(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
@@ -48,7 +50,7 @@ def eubo(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " batch"]:
     Raises:
         ValueError: log_w is not a floating-point table (k, batch) with k of at least 1.
 
-    Book: chapter 2 (the rearrangement). Source: Grosse et al. (2015), arXiv 1511.02543.
+    Book: chapter 3 (from above). Source: Grosse et al. (2015), arXiv 1511.02543.
 
     Example:
         >>> prior = torch.tensor([0.5, 0.5])
@@ -88,7 +90,8 @@ def iwae_eubo(
         ValueError: one of the two is not a floating-point table with at least one row, or they
             disagree about the batch.
 
-    Book: chapter 9 (sandwiching). Source: Grosse et al. (2015); Brekelmans et al. (2022).
+    Book: chapter 3 (from above), chapter 9 (sandwiching). Source: Grosse et al. (2015); Brekelmans et
+    al. (2022).
 
     Example:
         >>> log_w = torch.tensor([[0.1], [0.3]]).log()
@@ -168,7 +171,8 @@ def sandwich(log_w: Float[Tensor, "k batch"], log_w_posterior: Float[Tensor, "m 
         ValueError: one of the two is not a floating-point table with at least one row, or they
             disagree about the batch.
 
-    Book: chapter 9 (sandwiching). Source: Grosse et al. (2015), arXiv 1511.02543.
+    Book: chapter 3 (the sandwich), chapter 9 (sandwiching). Source: Grosse et al. (2015), arXiv
+    1511.02543.
 
     Example:
         >>> _ = torch.manual_seed(0)

@@ -25,7 +25,7 @@ def log_mean_exp(x: Float[Tensor, "*shape"], dim: int = 0) -> Float[Tensor, "*re
         dim: the dimension to average over; it is removed.
 
     Returns:
-        x without the dimension `dim`.
+        x without the dimension `dim`, in the units of x.
 
     Raises:
         ValueError: x is not floating point, has no dimension `dim`, or has no entry along it.
@@ -67,7 +67,8 @@ def effective_sample_size(log_w: Float[Tensor, "k batch"]) -> Float[Tensor, " ba
     Raises:
         ValueError: log_w is not a floating-point table (k, batch) with k of at least 1.
 
-    Book: chapter 9 (evaluation). Source: Kong (1992); Owen, *Monte Carlo theory*, chapter 9.
+    Book: chapter 12 (the number), chapter 9 (evaluation). Source: Kong (1992); Owen, *Monte Carlo
+    theory*, chapter 9.
 
     Example:
         >>> effective_sample_size(torch.tensor([[-700.0, 0.0], [-700.0, -100.0]]))

@@ -3,6 +3,12 @@ r"""Run cards: what a training run claims, in a form that anybody can check.
 A card is one JSON file, `card.json`, with two small files beside it. `python -m vae_lib train`
 writes its first half, `python -m vae_lib card` the second, `python -m vae_lib audit` checks it.
 
+From a program: `read_card` reads a `Card`, `recorded` all those of the course, `CardTable` shows them, and
+`read_values` has the numbers behind one. `audit` recomputes it and returns an `Audit`, a list of
+`Comparison`; `data_at_hand` says whether it can. To make one, train inside `recording`, then call
+`complete_card`; `evaluate_again` brings its numbers up to date. `CardError` says what is wrong with a
+file, `digest` is the sha256 of a card.
+
 The format, version 1 (`vae_lib.cards.schema` holds it as a JSON schema; a number that does not exist,
 such as the standard error over a single example, is null):
 

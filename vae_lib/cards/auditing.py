@@ -51,6 +51,8 @@ class Comparison(NamedTuple):
         tolerance: How far they may be apart; 0 for what is no number.
         agrees: Whether they are not.
 
+    Book: chapter 12 (run cards).
+
     Example:
         >>> print(Comparison("ELBO", -90.0, -91.0, 0.001, False))
         DISAGREES: ELBO: reported -90.0, recomputed -91.0, tolerance 0.001
@@ -78,6 +80,8 @@ class Audit:
         recomputed: How many examples were computed again; 0 if the data were not wanted.
         samples: With how many importance samples each.
         difference: The largest difference of a value of ln p(x), in nats; NaN if none was computed.
+
+    Book: chapter 12 (run cards).
 
     Example:
         >>> found = Audit(Card(Path("card.json"), {}, None, None, ""), [])
@@ -230,6 +234,8 @@ def audit(
 
 def data_at_hand(card: Card) -> bool:
     """Whether the examples of a complete card are on this machine.
+
+    Book: chapter 12 (run cards).
 
     Example:
         >>> evaluation = {"data": {"name": "digits", "split": "test", "binarisation": None}}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxtyping import Shaped
 from torch import Tensor
 
 from vae_lib.cards.schema import FORMAT, SCHEMA
@@ -33,6 +34,8 @@ CARD, CHECKPOINT, VALUES = "card.json", "model.safetensors", "values.safetensors
 class CardError(ValueError):
     """A card cannot be read. It has one line in `faults` for each thing that is wrong.
 
+    Book: chapter 12 (run cards).
+
     Example:
         >>> CardError("card.json", ["seed is -1"]).faults
         ['card.json: seed is -1']
@@ -52,6 +55,8 @@ class Card(NamedTuple):
         checkpoint: The file with the weights, or None if the card is not complete.
         evaluation: What they are worth, or None.
         sha256: The digest that the card carries. Whether it is the right one, the audit asks.
+
+    Book: chapter 12 (run cards).
 
     Example:
         >>> Card(Path("runs/a/card.json"), {}, None, None, "").name
@@ -149,6 +154,8 @@ def digest(document: dict[str, Any]) -> str:
 
     The order of the keys and the white space do not count.
 
+    Book: chapter 12 (run cards).
+
     Example:
         >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "sha256": "", "a": 1})
         True
@@ -173,7 +180,7 @@ def write_values(path: Path, values: dict[str, Tensor]) -> None:
     write(path, values, {"values": FORMAT})
 
 
-def read_values(card: Card) -> dict[str, Tensor]:
+def read_values(card: Card) -> dict[str, Shaped[Tensor, "..."]]:
     """The values of the single examples that a complete card is made of.
 
     Returns:

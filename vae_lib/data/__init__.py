@@ -2,7 +2,8 @@
 
 - `load`: one part of a set by its name, as `ImageData` or, for the ring, `PointData`.
 - `binarize`: zeros and ones drawn afresh from grey levels, on whatever device they lie.
-- `draw_glyphs`, `sample_ring`, `synthetic_linear_gaussian`: data whose causes are known.
+- `draw_glyphs`, `sample_ring`, `synthetic_linear_gaussian`: data whose causes are known. The columns of
+  the glyphs' factors are `GLYPH_FACTORS`, the names of their shapes `GLYPH_SHAPES`.
 - `DataUnavailable`: a file is neither on this machine nor to be had; the message says what to do.
 
 Nothing here touches a file or a network before `load` is called.

@@ -11,6 +11,8 @@ __all__ = ["DataUnavailable", "fault"]
 class DataUnavailable(RuntimeError):
     """A data file is neither on this machine nor to be had. The message says what was tried.
 
+    Book: chapter 8 (binary pixels).
+
     Example:
         >>> issubclass(DataUnavailable, RuntimeError)
         True

@@ -82,6 +82,8 @@ class ImageData:
         ValueError: If there is no image, if the labels or factors do not match, or if a level is
             too high.
 
+    Book: chapter 8 (binary pixels).
+
     Example:
         >>> from vae_lib.data import load
         >>> data = load("digits", split="test")

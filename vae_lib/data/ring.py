@@ -29,6 +29,8 @@ class PointData:
     Raises:
         ValueError: If there is no point, or not one row of noise per point.
 
+    Book: chapter 1 (the ring).
+
     Example:
         >>> from vae_lib.data import load
         >>> load("ring", split="test")

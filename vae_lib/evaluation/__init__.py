@@ -12,8 +12,10 @@ function                answers
 `elbo_surgery`          how much of the KL term is information, how much mismatch with the prior?
 ======================  ==========================================================================
 
-Values are in nats, one per example; `mean_over_examples` averages them. No function touches torch's
-global random state, and each leaves the model in the mode it found it in.
+Values are in nats, one per example; `mean_over_examples` averages them. What comes back are a
+`LogLikelihood`, an `AnnealedLogLikelihood`, a `Sandwich`, `InferenceGaps`, `ActiveUnits` and a
+`SurgeryEstimate`; most have a standard error beside every value. No function touches torch's global
+random state, and each leaves the model in the mode it found it in.
 """
 
 from vae_lib.evaluation.annealing import AnnealedLogLikelihood, Sandwich, ais, sandwich

@@ -31,6 +31,8 @@ class AnnealedLogLikelihood(NamedTuple):
         effective_sample_size: What the chains are worth, from 1 to their number.
         acceptance: The share of moves that were accepted.
 
+    Book: chapter 9 (evaluation).
+
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> result = ais(mlp_vae(8, latent=2, seed=0), torch.eye(8)[:3], chains=4, temperatures=5)
@@ -38,10 +40,10 @@ class AnnealedLogLikelihood(NamedTuple):
         (torch.Size([3]), True)
     """
 
-    value: Tensor
-    standard_error: Tensor
-    effective_sample_size: Tensor
-    acceptance: Tensor
+    value: Float[Tensor, " batch"]
+    standard_error: Float[Tensor, " batch"]
+    effective_sample_size: Float[Tensor, " batch"]
+    acceptance: Float[Tensor, " batch"]
 
     @property
     def mean(self) -> Estimate:
@@ -63,6 +65,8 @@ class Sandwich(NamedTuple):
         lower: At most :math:`\ln p(x)` on average, (n,).
         upper: At least :math:`\ln p(x)` on average, (n,).
 
+    Book: chapter 3 (the sandwich).
+
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> bounds = sandwich(mlp_vae(8, latent=2, seed=0), 5, chains=4, temperatures=5)
@@ -70,9 +74,9 @@ class Sandwich(NamedTuple):
         (torch.Size([5, 8]), torch.Size([5]), torch.Size([5]))
     """
 
-    x: Tensor
-    lower: Tensor
-    upper: Tensor
+    x: Float[Tensor, "n pixels"]
+    lower: Float[Tensor, " n"]
+    upper: Float[Tensor, " n"]
 
     @property
     def width(self) -> Estimate:
@@ -205,7 +209,7 @@ def sandwich(
     Raises:
         ValueError: As `ais`, and if n is below 1.
 
-    Book: chapter 9 (evaluation). Source: Grosse, Ghahramani and Adams (2015).
+    Book: chapter 3 (the sandwich), chapter 9 (evaluation). Source: Grosse, Ghahramani and Adams (2015).
 
     Example:
         >>> from vae_lib.networks import linear_gaussian_model, linear_vae

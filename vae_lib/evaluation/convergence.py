@@ -53,7 +53,7 @@ def convergence(
     Raises:
         ValueError: As `log_likelihood`, and if ks is empty or not ascending.
 
-    Book: chapter 9 (evaluation). Source: Burda et al. (2016), theorem 1.
+    Book: chapter 12 (the number), chapter 9 (evaluation). Source: Burda et al. (2016), theorem 1.
 
     Example:
         >>> from vae_lib.networks import mlp_vae

@@ -33,6 +33,8 @@ class InferenceGaps(NamedTuple):
         approximation_standard_error: Of `approximation`.
         amortisation_standard_error: Of `amortisation`.
 
+    Book: chapter 7 (the Hadamard gap), chapter 9 (two gaps).
+
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> gaps = inference_gaps(mlp_vae(8, latent=2, seed=0), torch.eye(8)[:2], k=500, steps=50)
@@ -41,13 +43,13 @@ class InferenceGaps(NamedTuple):
         True
     """
 
-    approximation: Tensor
-    amortisation: Tensor
-    log_likelihood: Tensor
-    best_elbo: Tensor
-    elbo: Tensor
-    approximation_standard_error: Tensor
-    amortisation_standard_error: Tensor
+    approximation: Float[Tensor, " batch"]
+    amortisation: Float[Tensor, " batch"]
+    log_likelihood: Float[Tensor, " batch"]
+    best_elbo: Float[Tensor, " batch"]
+    elbo: Float[Tensor, " batch"]
+    approximation_standard_error: Float[Tensor, " batch"]
+    amortisation_standard_error: Float[Tensor, " batch"]
 
 
 def inference_gaps(
@@ -86,13 +88,14 @@ def inference_gaps(
         seed: Seed of all draws; torch's global random state is left alone.
 
     Returns:
-        `InferenceGaps`: the two gaps, the three values they lie between, and the errors of the gaps.
+        `InferenceGaps`, with the two gaps, the three values they lie between, and the errors of the gaps.
 
     Raises:
         ValueError: If a count is below 1, the family is unknown, the model is no `VAE`, or x is empty,
             not finite, or of the wrong size.
 
-    Book: chapter 9 (two gaps). Source: Cremer et al. (2018), section 5; Roeder et al. (2017).
+    Book: chapter 7 (the Hadamard gap), where both are known; chapter 9 (two gaps). Source: Cremer et al.
+    (2018), section 5; Roeder et al. (2017).
 
     Example:
         >>> from vae_lib.networks import linear_gaussian_model, linear_vae

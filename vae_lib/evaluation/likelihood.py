@@ -40,6 +40,8 @@ class LogLikelihood(NamedTuple):
         elbo: The ELBO, from the same samples.
         elbo_standard_error: Of `elbo`; NaN if there is one sample.
 
+    Book: chapter 12 (the number).
+
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> result = log_likelihood(mlp_vae(8, latent=2, seed=0), torch.eye(8), k=200)
@@ -47,11 +49,11 @@ class LogLikelihood(NamedTuple):
         (torch.Size([8]), True)
     """
 
-    value: Tensor
-    standard_error: Tensor
-    effective_sample_size: Tensor
-    elbo: Tensor
-    elbo_standard_error: Tensor
+    value: Float[Tensor, " batch"]
+    standard_error: Float[Tensor, " batch"]
+    effective_sample_size: Float[Tensor, " batch"]
+    elbo: Float[Tensor, " batch"]
+    elbo_standard_error: Float[Tensor, " batch"]
 
     @property
     def mean(self) -> Estimate:
@@ -79,9 +81,9 @@ def mean_over_examples(value: Float[Tensor, " batch"]) -> Estimate:
         `Estimate(value, standard_error)`, in float64; the error of a single example is NaN.
 
     Raises:
-        ValueError: If there is no example.
+        ValueError: If there is no example, or value is no floating-point (batch,).
 
-    Book: chapter 9 (evaluation).
+    Book: chapter 12 (the number).
 
     Example:
         >>> mean_over_examples(torch.tensor([1.0, 3.0])).value
@@ -144,8 +146,8 @@ def log_likelihood(
             if y is missing, not wanted or not one row per example; or if the model has no posterior or
             returns NaN.
 
-    Book: chapter 9 (evaluation). Source: Burda et al. (2016), section 5; Rezende et al. (2014),
-    appendix E.
+    Book: chapter 12 (the number), chapter 9 (evaluation). Source: Burda et al. (2016), section 5;
+    Rezende et al. (2014), appendix E.
 
     Example:
         >>> from vae_lib.networks import linear_gaussian_model, linear_vae

@@ -27,6 +27,8 @@ class SurgeryEstimate(NamedTuple):
         mutual_information: Between z and the number of the example, at most ln N.
         aggregate_kl: KL(q(z) ‖ p(z)) of the mixture q(z) of all posteriors.
 
+    Book: chapter 4 (the aggregate posterior).
+
     Example:
         >>> from vae_lib.networks import mlp_vae
         >>> parts = elbo_surgery(mlp_vae(8, latent=2, seed=0), torch.eye(8))
@@ -72,7 +74,7 @@ def elbo_surgery(
     Raises:
         ValueError: If k is below 2, or x is empty, not finite, or of the wrong size.
 
-    Book: chapter 4 (the aggregate posterior), chapter 10. Source: Hoffman and Johnson (2016).
+    Book: chapter 4 (the aggregate posterior). Source: Hoffman and Johnson (2016).
 
     Example:
         >>> from vae_lib.networks import mlp_vae

@@ -24,6 +24,8 @@ class ActiveUnits:
         active: Which ones, (latent,).
         variance: The variance over the examples of the posterior mean of each, (latent,), float64.
 
+    Book: chapter 7 (water-filling), chapter 10 (posterior collapse).
+
     Example:
         >>> variance = torch.tensor([0.9, 1e-6], dtype=torch.float64)
         >>> ActiveUnits(1, variance > 0.01, variance).active
@@ -56,7 +58,8 @@ def active_units(model: Any, x: Float[Tensor, "batch pixels"], threshold: float 
         ValueError: If there are fewer than two examples, x is not finite, the threshold is negative,
             or the model has no posterior.
 
-    Book: chapter 10 (posterior collapse). Source: Burda et al. (2016), section 5.2.
+    Book: chapter 7 (water-filling), chapter 10 (posterior collapse). Source: Burda et al. (2016),
+    section 5.2.
 
     Example:
         >>> from vae_lib.networks import mlp_vae

@@ -127,6 +127,8 @@ def agree(got: Any, wanted: Any, *, rtol: float = 1e-5, atol: float = 1e-6) -> b
 
     The graded tests of the exercises call it; it answers False where `got` cannot be compared.
 
+    Book: the exercises of every chapter.
+
     Example:
         >>> agree(np.array([0.5]), torch.tensor([0.5])), agree([0.5], 0.5), agree(None, 0.5)
         (True, False, False)

@@ -23,6 +23,8 @@ class CheckResult:
         mistake: the catalogue's name of the mistake, or None where no mistake was recognised.
         seed: `check(..., seed=seed)` repeats the same inputs.
 
+    Book: the exercises of every chapter.
+
     Example:
         >>> bool(CheckResult("2.1", "right", "right on 8 sets of fresh inputs."))
         True

@@ -8,6 +8,24 @@ library. The state of a figure stands in the address of the page, so a link such
 >>> two_kls()
 KL(q‖p) seeks one mode, KL(p‖q) covers both.
 Top: a density p with two humps ...
+
+In the order of the chapters:
+
+=======  ===================================================================
+chapter  figures
+=======  ===================================================================
+all      `predict`, the question at the start
+1        `noise_to_ring`, `monte_carlo_wall`
+2        `two_kls`, `bound_and_gap`
+3        `jensen_chord`
+4        `rate_and_distortion`
+5        `sigma_weight`, `grey_bernoulli`
+6        `gradient_clouds`
+7        `rotate_columns`, `collapse_landscape`, `bug_switchboard`
+8        `latent_atlas`, `interpolation`, `retrained`, which take a model or data
+=======  ===================================================================
+
+`script`, `in_book_build`, `SCRIPT_FILES` and `CSS_FILE` are for the build of the book.
 """
 
 from __future__ import annotations
@@ -18,7 +36,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
@@ -161,7 +179,7 @@ def _scalar_bounds(
 def latent_atlas(
     model: VAE,
     images: Float[Tensor, "n pixels"] | None = None,
-    labels: Tensor | Sequence[int] | None = None,
+    labels: Shaped[Tensor, " labels"] | Sequence[int] | None = None,
 ) -> Explorable:
     r"""The plane of codes of a trained VAE: generate, encode and evaluate, with ln p(x) by a grid.
 
@@ -226,7 +244,7 @@ def latent_atlas(
 def interpolation(
     model: VAE,
     images: Float[Tensor, "n pixels"],
-    labels: Tensor | Sequence[int] | None = None,
+    labels: Shaped[Tensor, " labels"] | Sequence[int] | None = None,
 ) -> Explorable:
     r"""From one image to another along the straight line between their codes.
 

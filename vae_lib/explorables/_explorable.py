@@ -23,13 +23,21 @@ CSS_FILE = Path(__file__).with_name("explorables.css")
 
 
 def in_book_build() -> bool:
-    """Whether the page that shows the output carries script and style itself."""
+    """Whether the page that shows the output carries script and style itself.
+
+    >>> in_book_build()
+    False
+    """
     return os.environ.get("VAE_BOOK_BUILD") == "1"
 
 
 @cache
 def script() -> str:
-    """All scripts of the figures, one after the other."""
+    """All scripts of the figures, one after the other.
+
+    >>> "VaeFigures" in script()
+    True
+    """
     return "\n".join(path.read_text(encoding="utf-8") for path in SCRIPT_FILES)
 
 
@@ -60,6 +68,8 @@ class Explorable:
         ValueError: the alt text is shorter than 20 characters, or there is neither a poster nor
             still HTML.
 
+    Book: chapter 0 (how to read).
+
     >>> still = "<p>two humps, one bell</p>"
     >>> figure = Explorable("two-kls", "A title.", "Two humps and one bell.", still=still)
     >>> sorted(figure._repr_mimebundle_())
@@ -87,6 +97,11 @@ class Explorable:
 
         Args:
             live: whether style and script are part of it; by default they are, except in the book.
+
+        >>> still = "<p>two humps, one bell</p>"
+        >>> figure = Explorable("two-kls", "A title.", "Two humps and one bell.", still=still)
+        >>> still in figure.html(live=False), "<style>" in figure.html(live=False)
+        (True, False)
         """
         still = self._poster_html(self.poster or b"") if self.still is None else self.still
         # "<" as an escape: no text inside the numbers can close the element or open a comment

@@ -33,7 +33,7 @@ def gradient_clouds() -> Explorable:
     row, is the mean of n estimates; all four estimators see the same noise. The variances are exact.
     Address: `#gradient-clouds:e=score|path|kl|stl,m=…,v=…,x=…,n=1|4|16|64`.
 
-    Book: {ref}`chapter-gradients`.
+    Book: chapter 6 (how noisy are they?).
 
     >>> gradient_clouds().kind
     'gradient-clouds'

@@ -25,7 +25,7 @@ def noise_to_ring() -> Explorable:
     dashes below it are the best single Gaussian.
     Address: `#noise-to-ring:t=…,n=…,x=…,y=…`, with the probe at (x, y).
 
-    Book: {ref}`chapter-hidden`.
+    Book: chapter 1 (the ring).
 
     >>> noise_to_ring().kind
     'noise-to-ring'
@@ -50,7 +50,7 @@ def monte_carlo_wall() -> Explorable:
     like a power of d.
     Address: `#monte-carlo-wall:d=…,s=…,n=…`.
 
-    Book: {ref}`chapter-hidden`.
+    Book: chapter 1 (the Monte-Carlo wall).
 
     >>> monte_carlo_wall().kind
     'monte-carlo-wall'

@@ -24,7 +24,7 @@ def jensen_chord() -> Explorable:
     the point the ELBO.
     Address: `#jensen-chord:f=log|sqrt|line|square,x1=…,x2=…,x3=…,q1=…,q2=…,q3=…`.
 
-    Book: {ref}`chapter-jensen`.
+    Book: chapter 3 (Jensen's inequality).
 
     >>> jensen_chord().kind
     'jensen-chord'

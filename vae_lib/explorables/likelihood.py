@@ -32,7 +32,7 @@ def sigma_weight() -> Explorable:
     beta makes the best. At beta = 1 they meet.
     Address: `#sigma-weight:s2=…,beta=…,q=1|2|4|8|16|32`.
 
-    Book: {ref}`chapter-likelihood`.
+    Book: chapter 5 (sigma is the KL weight).
 
     >>> sigma_weight().kind
     'sigma-weight'
@@ -61,7 +61,7 @@ def grey_bernoulli() -> Explorable:
     below it, which depends on what the decoder says.
     Address: `#grey-bernoulli:x=…,lam=…`.
 
-    Book: {ref}`chapter-likelihood`.
+    Book: chapter 5 (grey pixels).
 
     >>> grey_bernoulli().kind
     'grey-bernoulli'

@@ -10,6 +10,20 @@ is seen:
 >>> figures.axis_labels(ax, x="step (updates of q)", y="value (nats)")
 >>> figures.show(fig, alt="The ELBO climbs towards the exact ln p(x) and stays below it.")
 The ELBO climbs towards the exact ln p(x) and stays below it.
+
+==================  =============================================================================
+you want            functions
+==================  =============================================================================
+a sheet             `new` makes it (`WIDTH` inches wide, or `HALF`), `show` shows it; `title`,
+                    `axis_labels`
+curves and points   `line`, `points`, `hline`, `vline`, `band`, `span`, `label`
+other charts        `bars`, `contours`, `scatter_digits` (its colours are `DIGITS`)
+pictures            `show_images`
+a training run      `training_curve`, and `LiveCurve` while it goes on
+drawings            `three_distributions`, `training_graph`, `training_graphs`,
+                    `train_and_test_graph`, `loss_anatomy`, `dependency_map`
+to go further       `ROLES` names every `Role`; `describe` and `render` are what `show` uses
+==================  =============================================================================
 """
 
 from vae_lib.figures.diagrams import (

@@ -35,6 +35,8 @@ class Role:
     `light` and `dark` are its colours on the two pages; `dashes` and `marker` are the second cue,
     for readers who cannot tell the colours apart.
 
+    Book: chapter 0 (one colour for each quantity).
+
     Example:
         >>> ROLES["elbo"].variable
         '--vae-elbo'
@@ -50,12 +52,22 @@ class Role:
 
     @property
     def variable(self) -> str:
-        """Name of the CSS variable that holds the colour."""
+        """Name of the CSS variable that holds the colour.
+
+        Example:
+            >>> ROLES["rate"].variable
+            '--vae-rate'
+        """
         return f"--vae-{self.name}"
 
     @property
     def colour(self) -> str:
-        """The colour that matplotlib draws with; `emit` replaces it by the variable."""
+        """The colour that matplotlib draws with; on the page stands the variable in its place.
+
+        Example:
+            >>> ROLES["rate"].colour == ROLES["rate"].light
+            True
+        """
         return INK if self.name == "evidence" else self.light
 
 

@@ -19,7 +19,8 @@ estimator                   q            gradient of  remarks
 `gumbel_softmax`            categorical  no bound     **biased**; see `relaxed_objective`
 ==========================  ===========  ===========  ========================================
 
-Every function takes a `torch.Generator`; the same seed gives the same gradients.
+`GaussianGradient` and `CategoricalGradient` are what comes back. Every function takes a
+`torch.Generator`; the same seed gives the same gradients.
 """
 
 from vae_lib.gradients.multiple import dreg, iwae_pathwise, vimco

@@ -41,14 +41,14 @@ def iwae_pathwise(
         k: the samples in each bound.
 
     Returns:
-        `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per bound, nats per unit.
+        `GaussianGradient(mean, log_var)`, each (n, latent); one gradient per bound, nats per unit.
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
             returns another shape or cannot be differentiated.
 
-    Book: chapter 9 (tighter is not always better). Source: Burda et al. (2016), section 3;
-    Rainforth et al. (2018).
+    Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
+    Burda et al. (2016), section 3; Rainforth et al. (2018).
 
     Example:
         >>> def log_joint(z):
@@ -90,13 +90,14 @@ def dreg(
         k: the samples in each bound.
 
     Returns:
-        `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per bound, nats per unit.
+        `GaussianGradient(mean, log_var)`, each (n, latent); one gradient per bound, nats per unit.
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
             returns another shape or cannot be differentiated.
 
-    Book: chapter 9 (tighter is not always better). Source: Tucker et al. (2019).
+    Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
+    Tucker et al. (2019).
 
     Example:
         >>> def log_joint(z):
@@ -141,7 +142,7 @@ def vimco(
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent), or `CategoricalGradient(logits)`,
-        (n, \*latent, classes): one gradient per bound, nats per unit.
+        (n, \*latent, classes); one gradient per bound, nats per unit.
 
     Raises:
         ValueError: q is not given by finite parameters that fit, n is below 1, k is below 2, or

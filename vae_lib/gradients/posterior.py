@@ -22,11 +22,13 @@ __all__ = [
     "log_density",
 ]
 
-LogDensity = Callable[[Tensor], Tensor]
+LogDensity = Callable[[Float[Tensor, "rows *event"]], Float[Tensor, " rows"]]
 
 
 class GaussianGradient(NamedTuple):
-    """Gradients with respect to the parameters of a Gaussian q, one row per sample.
+    """Gradients with respect to the parameters of a Gaussian q, one row per sample; nats per unit.
+
+    Book: chapter 6 (reparametrisation).
 
     Example:
         >>> gradient = GaussianGradient(mean=torch.zeros(100, 2), log_var=torch.zeros(100, 2))
@@ -39,7 +41,9 @@ class GaussianGradient(NamedTuple):
 
 
 class CategoricalGradient(NamedTuple):
-    """Gradients with respect to the logits of a categorical q, one row per sample.
+    """Gradients with respect to the logits of a categorical q, one row per sample; nats per unit.
+
+    Book: chapter 6 (discrete latents).
 
     Example:
         >>> CategoricalGradient(logits=torch.zeros(100, 3)).logits.mean(0)

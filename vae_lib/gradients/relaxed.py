@@ -85,7 +85,7 @@ def gumbel_softmax(
         generator: the source of randomness; torch's global one by default.
 
     Returns:
-        `CategoricalGradient(logits)`, (n, \*latent, classes): one gradient per sample.
+        `CategoricalGradient(logits)`, (n, \*latent, classes); one gradient per sample.
 
     Raises:
         ValueError: as `relaxed_objective`.

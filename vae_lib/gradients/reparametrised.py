@@ -37,7 +37,7 @@ def pathwise(
         generator: the source of randomness; torch's global one by default.
 
     Returns:
-        `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per sample, nats per unit.
+        `GaussianGradient(mean, log_var)`, each (n, latent); one gradient per sample, nats per unit.
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n is below 1, or log_joint returns
@@ -84,7 +84,7 @@ def pathwise_analytic_kl(
         mean, log_var, n, generator: as in `pathwise`.
 
     Returns:
-        `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per sample, nats per unit.
+        `GaussianGradient(mean, log_var)`, each (n, latent); one gradient per sample, nats per unit.
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n is below 1, or log_likelihood
@@ -134,14 +134,14 @@ def sticking_the_landing(
         k: the samples in each bound; leave it at 1 unless you want to see the bias.
 
     Returns:
-        `GaussianGradient(mean, log_var)`, each (n, latent): one gradient per sample, nats per unit.
+        `GaussianGradient(mean, log_var)`, each (n, latent); one gradient per sample, nats per unit.
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
             returns another shape or cannot be differentiated.
 
-    Book: chapter 6 (sticking the landing). Source: Roeder et al. (2017); Tucker et al. (2019) for
-    the bias.
+    Book: chapter 6 (sticking the landing), chapter 6 (when does the order change?) for the bias. Source:
+    Roeder et al. (2017); Tucker et al. (2019).
 
     Example:
         >>> def log_joint(z):

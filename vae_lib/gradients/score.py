@@ -53,7 +53,7 @@ def score_function(
 
     Returns:
         `GaussianGradient(mean, log_var)`, each (n, latent), or `CategoricalGradient(logits)`,
-        (n, \*latent, classes): one gradient per sample, nats per unit.
+        (n, \*latent, classes); one gradient per sample, nats per unit.
 
     Raises:
         ValueError: q is not given by finite parameters that fit, n is below 1 (below 2 with

@@ -6,22 +6,23 @@ Models
 - `BernoulliMixture`: binary images from K prototypes; its exact posterior is a linear encoder.
 - `LinearGaussianModel`: probabilistic PCA and the linear VAE; everything in closed form.
 - `Ring`: noise bent into a circle; density, entropy and the ceiling for noisy decoders.
-- `SmallestVAE`: two data points and the best decoder in closed form; collapse, blur, hole.
+- `SmallestVAE`: two data points and the best decoder in closed form; collapse, blur, hole. Its best
+  encoder is a `SmallestOptimum`.
 - `QuantileModel`: any law on the line as a VAE; both of its errors vanish with the noise.
 
 Instruments
 
 - `grid_log_evidence`: ln p(x) of any decoder with one or two latents, by the trapezoid rule.
-- `grid_elbo_surgery`: the KL term split into information and mismatch with the prior.
-- `waterfill`: what the best linear VAE keeps of each principal direction.
+- `grid_elbo_surgery`: the KL term split into information and mismatch with the prior, an `ElboSurgery`.
+- `waterfill`: what the best linear VAE keeps of each principal direction, a `WaterFilling`.
 - `collapse_growth_rate`: how fast a linear VAE leaves the collapsed state, or falls back.
 - `samples_needed`: what p(x) costs by sampling the prior; the wall.
 
 Demonstrations
 
-- `BugZoo`: nine losses, eight of them wrong, and the exact optimum of each.
-- `bits_back`, `BitsBackCoder`: minus the ELBO as a length in bits, counted and really sent. The stack
-  under the coder is `vae_lib.laboratory.ans`.
+- `BugZoo`: nine losses, eight of them wrong, and the exact optimum of each, a `BugRow`.
+- `bits_back`, `BitsBackCoder`: minus the ELBO as a length in bits, counted (a `BitsBackLength`) and
+  really sent. The stack under the coder is `vae_lib.laboratory.ans`.
 
 Plain lists and numbers become float64; a tensor keeps the precision you gave it, except where
 quadrature needs float64 (the grids, the ring's noisy density, `SmallestVAE`, `QuantileModel`).

@@ -24,6 +24,8 @@ class BitsBackLength(NamedTuple):
         entropy: of the symbols; no code can be shorter.
         excess: KL(q(z|x) ‖ p(z|x)), what an inexact encoder costs.
 
+    Book: chapter 4 (free energy).
+
     Example:
         >>> model = DiscreteLatentModel([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]])
         >>> length = bits_back(model, torch.full((2, 2), 0.5, dtype=torch.float64))
@@ -31,11 +33,11 @@ class BitsBackLength(NamedTuple):
         (tensor(2., dtype=torch.float64), tensor(1., dtype=torch.float64))
     """
 
-    net: Tensor
-    two_part: Tensor
-    refund: Tensor
-    entropy: Tensor
-    excess: Tensor
+    net: Float[Tensor, ""]
+    two_part: Float[Tensor, ""]
+    refund: Float[Tensor, ""]
+    entropy: Float[Tensor, ""]
+    excess: Float[Tensor, ""]
 
 
 def bits_back(model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"]) -> BitsBackLength:
@@ -112,7 +114,8 @@ class BitsBackCoder:
         ValueError: q is no table (M, K) of distributions or proposes an impossible z, the precision
             is out of range, or a table has too many entries for it.
 
-    Book: chapter 11 (bits back). Source: Townsend et al. (2019); Duda (2009) for the stack.
+    Book: chapter 4 (free energy), chapter 11 (bits back). Source: Townsend et al. (2019); Duda
+    (2009) for the stack.
 
     Example:
         >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])

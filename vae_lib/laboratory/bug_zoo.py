@@ -53,6 +53,8 @@ class BugRow(NamedTuple):
         aggregate_variance: of z under the encoder and the data; a good VAE has 1.
         model_variance: w² + variance; the data have `BugZoo.eigenvalue`.
 
+    Book: chapter 7 (the bug switchboard).
+
     Example:
         >>> row = BugZoo().row("scored_at_mean")
         >>> row.reported > row.log_evidence             # a "bound" that is above what it bounds

@@ -40,7 +40,7 @@ def collapse_growth_rate(
     Raises:
         ValueError: an eigenvalue, the variance or beta is not positive and finite.
 
-    Book: chapter 7 (collapse as a saddle), chapter 10. Source: Lucas et al. (2019).
+    Book: chapter 7 (collapse as a saddle). Source: Lucas et al. (2019).
 
     Example:
         >>> collapse_growth_rate(4.0, 0.25)

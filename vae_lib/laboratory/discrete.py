@@ -141,6 +141,8 @@ class DiscreteLatentModel:
         Raises:
             ValueError: q is no table of distributions for these x.
 
+        Book: chapter 2 (the rearrangement).
+
         Example:
             >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])
             >>> x = torch.tensor([0])
@@ -161,6 +163,8 @@ class DiscreteLatentModel:
 
         Raises:
             ValueError: q is no table of distributions for these x, or an x has probability zero.
+
+        Book: chapter 2 (the rearrangement).
 
         Example:
             >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])
@@ -183,6 +187,8 @@ class DiscreteLatentModel:
 
         Raises:
             ValueError: q is no table of distributions for these x, or an x has probability zero.
+
+        Book: chapter 3 (from above).
 
         Example:
             >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])
@@ -209,6 +215,8 @@ class DiscreteLatentModel:
         Raises:
             ValueError: k is below 1, there are more than 2,000,000 tuples, or q is no table of
                 distributions for these x.
+
+        Book: chapter 3 (importance weights).
 
         Example:
             >>> model = DiscreteLatentModel([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]])

@@ -16,7 +16,9 @@ NUMBERS_AT_ONCE = 1_000_000
 
 
 def grid_log_evidence(
-    log_likelihood: Callable[[Tensor, Tensor], Tensor],
+    log_likelihood: Callable[
+        [Shaped[Tensor, "batch *event"], Float[Tensor, "rows latent"]], Float[Tensor, "rows batch"]
+    ],
     x: Shaped[Tensor, "batch *event"],
     *,
     latent_dim: int,

@@ -86,7 +86,7 @@ class LinearGaussianModel:
             ValueError: x is not a finite (N, D) table of at least two rows, latent_dim is out of
                 range, or the data lie in q dimensions so that the variance is zero.
 
-        Source: Tipping and Bishop (1999), section 3.
+        Book: chapter 7 (the best parameters). Source: Tipping and Bishop (1999), section 3.
 
         Example:
             >>> x = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -161,6 +161,8 @@ class LinearGaussianModel:
         Raises:
             ValueError: x has another shape or holds NaN.
 
+        Book: chapter 7 (the evidence).
+
         Example:
             >>> model = LinearGaussianModel(torch.zeros(2, 1), torch.zeros(2), 1.0)
             >>> model.log_evidence(torch.zeros(1, 2))           # the standard normal in 2-D
@@ -188,6 +190,8 @@ class LinearGaussianModel:
 
         Raises:
             ValueError: x has another shape or holds NaN.
+
+        Book: chapter 7 (the posterior).
 
         Example:
             >>> model = LinearGaussianModel(torch.ones(1, 1), torch.zeros(1), 1.0)
@@ -225,7 +229,7 @@ class LinearGaussianModel:
             ValueError: a shape does not fit, a variance is not positive, beta is negative, or x
                 holds NaN.
 
-        Source: Lucas et al. (2019).
+        Book: chapter 7 (the best encoder). Source: Lucas et al. (2019).
 
         Example:
             >>> model = LinearGaussianModel(torch.zeros(2, 1), torch.zeros(2), 1.0)
@@ -272,7 +276,7 @@ class LinearGaussianModel:
         Raises:
             ValueError: beta is not positive.
 
-        Source: Lucas et al. (2019).
+        Book: chapter 7 (the best encoder). Source: Lucas et al. (2019).
 
         Example:
             >>> model = LinearGaussianModel(torch.ones(1, 1), torch.zeros(1), 1.0)
@@ -295,7 +299,7 @@ class LinearGaussianModel:
         Returns:
             A single number, nats.
 
-        Source: Lucas et al. (2019).
+        Book: chapter 7 (the Hadamard gap). Source: Lucas et al. (2019).
 
         Example:
             >>> weight = torch.tensor([[1.0, 1.0], [0.0, 1.0]])

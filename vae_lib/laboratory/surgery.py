@@ -27,15 +27,17 @@ class ElboSurgery(NamedTuple):
         mutual_information: between z and the number n of the example, at most ln N.
         aggregate_kl: KL(q(z) ‖ N(0, I)) of the mixture q(z) of all codes.
 
+    Book: chapter 4 (the aggregate posterior).
+
     Example:
         >>> one = torch.ones(1, 1, dtype=torch.float64)
         >>> grid_elbo_surgery(one, one).aggregate_kl        # a single code carries no information
         tensor(0.5000, dtype=torch.float64)
     """
 
-    average_kl: Tensor
-    mutual_information: Tensor
-    aggregate_kl: Tensor
+    average_kl: Float[Tensor, ""]
+    mutual_information: Float[Tensor, ""]
+    aggregate_kl: Float[Tensor, ""]
 
 
 def grid_elbo_surgery(mean: Float[Tensor, "codes latent"], std: Float[Tensor, "codes latent"]) -> ElboSurgery:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vae_lib import _require
@@ -20,19 +20,21 @@ class WaterFilling(NamedTuple):
         rate: the KL term this direction costs, nats.
         distortion: the squared error left in this direction.
 
+    Book: chapter 7 (water-filling).
+
     Example:
         >>> optimum = waterfill(torch.tensor([4.0, 0.1]), 0.25)
         >>> optimum.active
         tensor([ True, False])
     """
 
-    active: Tensor
-    weight_squared: Tensor
-    rate: Tensor
-    distortion: Tensor
+    active: Bool[Tensor, " directions"]
+    weight_squared: Float[Tensor, " directions"]
+    rate: Float[Tensor, " directions"]
+    distortion: Float[Tensor, " directions"]
 
     @property
-    def encoder_variance(self) -> Tensor:
+    def encoder_variance(self) -> Float[Tensor, " directions"]:
         """The variance of q(z|x) in each direction, exp(-2 rate); it is 1 where nothing is sent.
 
         Example:

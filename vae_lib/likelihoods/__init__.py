@@ -19,6 +19,9 @@ module                    pixels                           the network puts out
 The first three cannot be compared with each other in nats: black and white pixels have
 probabilities, real ones have densities. The last two give probabilities to grey levels.
 
+`optimal_variance` is the variance that a learned Gaussian moves towards, and `bits_per_dim` puts
+numbers from differently scaled data on one scale.
+
 A distribution refuses data it gives no probability to: grey pixels under a Bernoulli, a pixel that
 is no level or lies outside [0, 1], NaN, an image of another size.
 

@@ -25,7 +25,12 @@ class Bernoulli(nn.Module):
         validate: look at the values of x (each 0 or 1). Set it to False only where the same data
             have been checked before: on a GPU, looking makes every step wait for the answer.
 
-    Book: chapter 8 (the loss contract). Source: Kingma and Welling (2014), appendix C.1.
+    Raises:
+        ValueError: Calling it: the logits have no pixel dimension or hold NaN. The `log_prob` of
+            the result: x has another number of pixels, NaN, or a pixel that is not 0 or 1.
+
+    Book: chapter 5 (black or white), chapter 8 (the loss contract). Source: Kingma and Welling
+    (2014), appendix C.1.
 
     Example:
         >>> import math
@@ -49,10 +54,6 @@ class Bernoulli(nn.Module):
 
         Args:
             logits: (..., pixels).
-
-        Raises:
-            ValueError: the logits have no pixel dimension or hold NaN. The `log_prob` of the result
-                raises it where x has another number of pixels, NaN, or a pixel that is not 0 or 1.
         """
         check_output("logits", logits, self.validate)
         return _BinaryImage(

@@ -30,9 +30,10 @@ def bits_per_dim(
         (...), bits.
 
     Raises:
-        ValueError: dims is not a positive integer or scale is not positive.
+        ValueError: log_prob holds no floating-point numbers, dims is not a positive integer, or scale is
+            not positive.
 
-    Book: chapter 9 (evaluation). Source: Theis et al. (2016), section 3.1.
+    Book: chapter 5 (units). Source: Theis et al. (2016), section 3.1.
 
     Example:
         >>> import torch

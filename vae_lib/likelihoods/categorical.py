@@ -32,7 +32,9 @@ class Categorical(nn.Module):
         depth: the numbers it needs for each pixel, L.
 
     Raises:
-        ValueError: levels is below 2.
+        ValueError: levels is below 2. Calling it: the last dimension of the logits is no multiple
+            of levels, or they hold NaN. The `log_prob` of the result: x has another number of
+            pixels, NaN, or a pixel that is no level.
 
     Book: chapter 5 (grey levels). Source: van den Oord et al. (2016), arXiv 1601.06759.
 
@@ -58,11 +60,6 @@ class Categorical(nn.Module):
 
         Args:
             logits: (..., pixels * levels), pixel by pixel.
-
-        Raises:
-            ValueError: the last dimension of the logits is no multiple of levels, or they hold NaN.
-                The `log_prob` of the result raises it where x has another number of pixels, NaN, or
-                a pixel that is no level.
         """
         check_output("logits", logits, self.validate)
         if logits.shape[-1] == 0 or logits.shape[-1] % self.levels:

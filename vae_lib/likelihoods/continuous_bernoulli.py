@@ -34,6 +34,10 @@ class ContinuousBernoulli(nn.Module):
     Args:
         validate: look at the values of x (each in [0, 1]); see `Bernoulli`.
 
+    Raises:
+        ValueError: Calling it: the logits have no pixel dimension or hold NaN. The `log_prob` of
+            the result: x has another number of pixels, NaN, or a pixel outside [0, 1].
+
     Book: chapter 5 (grey pixels). Source: Loaiza-Ganem and Cunningham (2019), section 3.
 
     Example:
@@ -57,10 +61,6 @@ class ContinuousBernoulli(nn.Module):
 
         Args:
             logits: (..., pixels).
-
-        Raises:
-            ValueError: the logits have no pixel dimension or hold NaN. The `log_prob` of the result
-                raises it where x has another number of pixels, NaN, or a pixel outside [0, 1].
         """
         check_output("logits", logits, self.validate)
         return UnitImage(_ContinuousBernoulliPixels(logits), 1, validate_args=self.validate)

@@ -45,7 +45,9 @@ class DiscretizedLogistic(nn.Module):
 
     Raises:
         ValueError: scale or min_scale is not positive, a learned scale does not start above the
-            floor, or levels is below 2.
+            floor, or levels is below 2. Calling it: the mean has no pixel dimension or holds NaN.
+            The `log_prob` of the result: x has another number of pixels, NaN, or a pixel that is no
+            level.
 
     Book: chapter 5 (grey levels). Source: Kingma et al. (2016), arXiv 1606.04934.
 
@@ -90,7 +92,7 @@ class DiscretizedLogistic(nn.Module):
             self.register_parameter("log_scale", None)
 
     @property
-    def scale(self) -> Tensor:
+    def scale(self) -> Float[Tensor, ""]:
         """The scale in use, a single number in the units of the floats.
 
         Example:
@@ -109,10 +111,6 @@ class DiscretizedLogistic(nn.Module):
 
         Args:
             mean: (..., pixels), on the scale where black is 0 and white is 1.
-
-        Raises:
-            ValueError: the mean has no pixel dimension or holds NaN. The `log_prob` of the result
-                raises it where x has another number of pixels, NaN, or a pixel that is no level.
         """
         check_output("mean", mean, self.validate)
         scale = mean.new_full((), self.initial_scale) if self.log_scale is None else self.scale

@@ -40,8 +40,11 @@ class Gaussian(nn.Module):
 
     Raises:
         ValueError: std or min_std is not positive, or a learned std does not start above the floor.
+            Calling it: the mean has no pixel dimension or holds NaN. The `log_prob` of the result:
+            x has another number of pixels, or NaN.
 
-    Book: chapter 8 (the loss contract). Source: Rybkin et al. (2021) for the shared learned one.
+    Book: chapter 5 (the full log-density), chapter 8 (the loss contract). Source: Rybkin et al. (2021)
+    for the shared learned one.
 
     Example:
         >>> likelihood = Gaussian(std=0.5)
@@ -76,7 +79,7 @@ class Gaussian(nn.Module):
             self.register_parameter("log_var", None)
 
     @property
-    def std(self) -> Tensor:
+    def std(self) -> Float[Tensor, ""]:
         """The standard deviation in use, a single number in the units of x.
 
         Example:
@@ -92,10 +95,6 @@ class Gaussian(nn.Module):
 
         Args:
             mean: (..., pixels), in the units of x.
-
-        Raises:
-            ValueError: the mean has no pixel dimension or holds NaN. The `log_prob` of the result
-                raises it where x has another number of pixels or holds NaN.
         """
         check_output("mean", mean, self.validate)
         std = mean.new_full((), self.initial_std) if self.log_var is None else self.std

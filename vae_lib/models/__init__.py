@@ -15,7 +15,11 @@ model                  its values are                                        gen
 =====================  ====================================================  ===================
 
 Each has `has_elbo`, which says whether it is a bound, and `loss_terms`, which
-`vae_lib.training.fit` trains.
+`vae_lib.training.fit` trains. Ready models come from `vae_lib.networks` and `vae_lib.builders`.
+
+Around them: `Draw`, what `log_weights` is made of; `StandardNormal`, the default prior; `Concatenated`
+and `Joined`, which give a condition to a module of one input and to `fit`; `VQTerms` and `Quantised`,
+what a `VQVAE` computes.
 """
 
 from vae_lib.models._draw import Draw

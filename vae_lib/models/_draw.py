@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["Draw"]
@@ -21,6 +22,8 @@ class Draw(NamedTuple):
             latents, each (k, batch, latent). With a detached posterior this is all that they know of
             the encoder: the gradient with respect to these tensors is the pathwise one.
 
+    Book: chapter 8 (the loss contract).
+
     Example:
         >>> import torch
         >>> from vae_lib.networks import mlp_vae
@@ -29,13 +32,13 @@ class Draw(NamedTuple):
         (torch.Size([7, 5]), [torch.Size([7, 5, 2])])
     """
 
-    log_likelihood: Tensor
-    log_ratio: Tensor
-    latents: tuple[Tensor, ...]
+    log_likelihood: Float[Tensor, "k *batch"]
+    log_ratio: Float[Tensor, "k *batch"]
+    latents: tuple[Float[Tensor, "k *batch latent"], ...]
 
     @property
-    def log_weights(self) -> Tensor:
-        """ln w, (k, batch).
+    def log_weights(self) -> Float[Tensor, "k *batch"]:
+        """ln w, (k, batch), nats.
 
         Example:
             >>> import torch

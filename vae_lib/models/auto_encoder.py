@@ -38,8 +38,8 @@ class AutoEncoder(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor], Tensor | Distribution],
-        decoder: Callable[[Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"]], Float[Tensor, "*batch latent"] | Distribution],
+        decoder: Callable[[Float[Tensor, "*batch latent"]], Distribution],
     ):
         super().__init__()
         self.encoder = encoder

@@ -57,8 +57,8 @@ class ConditionalVAE(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor, Tensor], Distribution],
-        decoder: Callable[[Tensor, Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"], Float[Tensor, "*batch conditions"]], Distribution],
+        decoder: Callable[[Float[Tensor, "*batch latent"], Float[Tensor, "*batch conditions"]], Distribution],
         prior: Distribution | Callable[..., Distribution] | None = None,
     ):
         super().__init__()
@@ -162,12 +162,12 @@ class ConditionalVAE(nn.Module):
             detach_posterior: As in `VAE.log_weights`.
 
         Returns:
-            The log-weights in nats, (k, batch): bounds on :math:`\ln p_\theta(x|y)`.
+            The log-weights in nats, (k, batch), for bounds on :math:`\ln p_\theta(x|y)`.
 
         Raises:
             ValueError: As `VAE.log_weights`, and if y does not fit x.
 
-        Book: chapter 11.
+        Book: chapter 3 (a family of bounds), chapter 11 (conditional VAE).
 
         Example:
             >>> from vae_lib.builders import conditional_mlp_vae
@@ -284,7 +284,7 @@ class Concatenated(nn.Module):
         module: A module of one input, such as a `GaussianEncoder` or a `Decoder`, that accepts
             `(..., features + conditions)`.
 
-    Book: chapter 11. Source: Sohn et al. (2015).
+    Book: chapter 11 (conditional VAE). Source: Sohn et al. (2015).
 
     Example:
         >>> module = Concatenated(nn.Linear(2 + 10, 64))
@@ -316,7 +316,7 @@ class Joined(nn.Module):
     Raises:
         ValueError: If conditions is below 1.
 
-    Book: chapter 11.
+    Book: chapter 11 (conditional VAE).
 
     Example:
         >>> from vae_lib.builders import conditional_mlp_vae

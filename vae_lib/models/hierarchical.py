@@ -203,7 +203,8 @@ class HierarchicalVAE(nn.Module):
             ValueError: If k is below 1, if x has no batch axis or values that the likelihood
                 refuses, if the layers do not fit together, or if an encoder cannot be detached.
 
-        Book: chapter 11 (hierarchies). Source: Burda et al. (2016), sections 3 and 5.
+        Book: chapter 3 (a family of bounds), chapter 11 (hierarchies). Source: Burda et al. (2016),
+        sections 3 and 5.
 
         Example:
             >>> from vae_lib.builders import hierarchical_mlp_vae

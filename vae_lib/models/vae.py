@@ -59,8 +59,8 @@ class VAE(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor], Distribution],
-        decoder: Callable[[Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"]], Distribution],
+        decoder: Callable[[Float[Tensor, "*batch latent"]], Distribution],
         prior: Distribution | Callable[[], Distribution] | None = None,
     ):
         super().__init__()

@@ -22,6 +22,8 @@ class Quantised(NamedTuple):
         entries: These entries in a row, (batch, slots * size); gradients go to the codebook.
         straight_through: The same numbers; gradients go to the vectors, as if nothing had happened.
 
+    Book: chapter 11 (discrete latents).
+
     Example:
         >>> from vae_lib.builders import vq_mlp_vae
         >>> quantised = vq_mlp_vae(64, slots=3, size=2, seed=0).quantise(torch.zeros(5, 6))
@@ -29,9 +31,9 @@ class Quantised(NamedTuple):
         (torch.Size([5, 3]), True)
     """
 
-    indices: Tensor
-    entries: Tensor
-    straight_through: Tensor
+    indices: Int64[Tensor, "*batch slots"]
+    entries: Float[Tensor, "*batch row"]
+    straight_through: Float[Tensor, "*batch row"]
 
 
 class VQTerms(NamedTuple):
@@ -43,6 +45,8 @@ class VQTerms(NamedTuple):
         commitment: :math:`\|e - \operatorname{sg}[c]\|^2`, the same number, which moves the encoder
             only. Its weight is not in it.
 
+    Book: chapter 11 (discrete latents).
+
     Example:
         >>> from vae_lib.builders import vq_mlp_vae
         >>> terms = vq_mlp_vae(64, entries=16, seed=0).terms(torch.zeros(5, 64))
@@ -50,9 +54,9 @@ class VQTerms(NamedTuple):
         True
     """
 
-    reconstruction: Tensor
-    codebook: Tensor
-    commitment: Tensor
+    reconstruction: Float[Tensor, "*batch"]
+    codebook: Float[Tensor, "*batch"]
+    commitment: Float[Tensor, "*batch"]
 
 
 class VQVAE(nn.Module):
@@ -98,8 +102,8 @@ class VQVAE(nn.Module):
 
     def __init__(
         self,
-        encoder: Callable[[Tensor], Tensor | Distribution],
-        decoder: Callable[[Tensor], Distribution],
+        encoder: Callable[[Float[Tensor, "*batch pixels"]], Float[Tensor, "*batch row"] | Distribution],
+        decoder: Callable[[Float[Tensor, "*batch row"]], Distribution],
         entries: int,
         size: int,
         commitment: float | int = 0.25,

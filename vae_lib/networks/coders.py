@@ -43,9 +43,9 @@ class Encoder(nn.Module):
             `vae_lib.posteriors.FullCovariance(latent)`. It has the attribute `latent`.
 
     Raises:
-        ValueError: If the posterior has no attribute `latent`.
+        ValueError: If the posterior has no attribute `latent`. Calling it: if x does not fit the network.
 
-    Book: chapter 8 (encoder, decoder, prior), chapter 11.
+    Book: chapter 8 (encoder, decoder, prior).
 
     Example:
         >>> from vae_lib.networks import mlp
@@ -120,6 +120,9 @@ class Decoder(nn.Module):
             `vae_lib.likelihoods.Bernoulli()`.
 
     Book: chapter 8 (encoder, decoder, prior).
+
+    Raises:
+        ValueError: Calling it: if z does not fit the network.
 
     Example:
         >>> from vae_lib.likelihoods import Bernoulli

@@ -151,6 +151,8 @@ def conv_encoder_network(
     Raises:
         ValueError: If a size is below 1, filters is empty, or the activation is unknown.
 
+    Book: chapter 12 (two models).
+
     Example:
         >>> network = conv_encoder_network((28, 20), 4)
         >>> network(torch.zeros(7, 5, 560)).shape
@@ -203,6 +205,8 @@ def conv_decoder_network(
 
     Raises:
         ValueError: If a size is below 1, filters is empty, or the activation is unknown.
+
+    Book: chapter 12 (two models).
 
     Example:
         >>> network = conv_decoder_network((28, 21), 2)

@@ -36,7 +36,7 @@ class LinearEncoder(nn.Module):
         log_var: What `bounded_log_var` turns into the logarithm of d, (latent,).
 
     Raises:
-        ValueError: If latent is below 1.
+        ValueError: If latent is below 1. Calling it: if x has another number of pixels than the centre.
 
     Book: chapter 7 (solved), chapter 8 (a linear VAE). Source: Lucas et al. (2019), section 4.
 

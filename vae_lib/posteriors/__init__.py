@@ -16,7 +16,8 @@ module                :math:`q_\phi(z|x)`                      features
 `Flow`                a Gaussian, bent by a flow (from zuko)   its context, which you choose
 ====================  =======================================  ============================
 
-`aggregate_posterior` is the mixture of the posteriors of all examples.
+`aggregate_posterior` is the `Mixture` of the posteriors of all examples. `bounded_log_var` keeps the
+log-variances of all three usable. `FullCovarianceNormal` and `FlowPosterior` are what the last two return.
 """
 
 from vae_lib.posteriors.aggregate import Mixture, aggregate_posterior

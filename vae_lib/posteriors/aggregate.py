@@ -1,5 +1,7 @@
 """Mixtures: the posteriors of all examples as one distribution."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,7 +31,8 @@ class Mixture(Distribution):
     Raises:
         ValueError: If components are not N distributions of vectors, or logits not N numbers.
 
-    Book: chapter 4 (the aggregate posterior), chapter 11 (learned priors).
+    Book: chapter 4 (the aggregate posterior), chapter 11 (learned priors). Source: Hoffman and Johnson
+    (2016); Tomczak and Welling (2018).
 
     Example:
         >>> from vae_lib.posteriors import Diagonal
@@ -61,7 +64,7 @@ class Mixture(Distribution):
         self.log_weights = None if logits is None else logits.log_softmax(-1)
         super().__init__(torch.Size(), components.event_shape, validate_args=False)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
         """ln p(z) in nats, (...) for z (..., latent).
 
         It evaluates every member at every z: keep their number times that of the members in mind.
@@ -81,7 +84,7 @@ class Mixture(Distribution):
         return (terms + self.log_weights).logsumexp(-1)
 
     @torch.no_grad()
-    def sample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008 (torch's own convention)
+    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Float[Tensor, "*sample latent"]:
         """Draw z, (..., latent), for any sample shape.
 
         Example:
@@ -105,7 +108,7 @@ class Mixture(Distribution):
         return torch.multinomial(self.log_weights.exp(), max(samples, 1), replacement=True)[:samples]
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " latent"]:
         """The mean of the mixture, (latent,).
 
         Example:
@@ -116,7 +119,7 @@ class Mixture(Distribution):
         return self._average(self.components.mean)
 
     @property
-    def variance(self) -> Tensor:
+    def variance(self) -> Float[Tensor, " latent"]:
         """The variance, (latent,): the mean variance of the members plus the variance of their means.
 
         Example:

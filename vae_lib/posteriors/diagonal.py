@@ -1,6 +1,7 @@
 """A Gaussian whose latents are independent."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,7 +42,10 @@ class DiagonalNormal(Independent):
         """
         return Independent(self.base_dist, 1).expand(batch_shape)
 
-    def rsample_and_log_prob(self, sample_shape=torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+    def rsample_and_log_prob(
+        self,
+        sample_shape: Sequence[int] = torch.Size(),
+    ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch"]]:
         r"""Draw z and return it with :math:`\ln q(z)`, which the noise knows already.
 
         .. math:: z = \mu + \sigma \varepsilon, \qquad

@@ -39,6 +39,8 @@ class FlowPosterior(Distribution):
         to_noise: The map from z to u, (..., latent) both, for each example of the batch.
         base: The distribution of u, (batch, latent).
 
+    Book: chapter 6 (full covariance), which derives the formula; chapter 11 (flows).
+
     Example:
         >>> _ = torch.manual_seed(0)
         >>> q = Flow(latent=2)(torch.zeros(5, 32))
@@ -56,7 +58,7 @@ class FlowPosterior(Distribution):
         self.base = base
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
-    def rsample(self, sample_shape=torch.Size()) -> Tensor:  # noqa: B008 (torch's own convention)
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Float[Tensor, "*batch latent"]:
         """Draw z, (k, batch, latent), differentiable in the features and in the flow's weights.
 
         Example:
@@ -65,8 +67,11 @@ class FlowPosterior(Distribution):
         """
         return self.to_noise.inv(self.base.rsample(torch.Size(sample_shape)))
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "*#batch latent"]) -> Float[Tensor, "*#batch"]:
         """ln q(z) in nats, (k, batch) for z (k, batch, latent).
+
+        Raises:
+            ValueError: If z is not (..., latent).
 
         Example:
             >>> Flow(latent=2)(torch.zeros(5, 32)).log_prob(torch.zeros(7, 5, 2)).shape
@@ -78,7 +83,10 @@ class FlowPosterior(Distribution):
         noise, log_slope = self.to_noise.call_and_ladj(value.expand(shape))
         return self.base.log_prob(noise) + log_slope
 
-    def rsample_and_log_prob(self, sample_shape=torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+    def rsample_and_log_prob(
+        self,
+        sample_shape: Sequence[int] = torch.Size(),
+    ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch"]]:
         """Draw z and return it with ln q(z), from the noise that it was made of.
 
         For `kind="iaf"` this is the quick way: one pass, where `log_prob(z)` has to recover the
@@ -99,7 +107,7 @@ class FlowPosterior(Distribution):
         return z, self.base.log_prob(noise) - log_slope
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, "*batch latent"]:
         """The mean of z, (batch, latent): an average over 256 fixed points, not a closed form.
 
         The points are Sobol's, put through the quantiles of the normal. They are the same at every
@@ -154,8 +162,9 @@ class Flow(nn.Module):
             features are not (..., features).
         ImportError: If zuko is not installed.
 
-    Book: chapter 11 (flows). Source: Papamakarios et al. (2017), arXiv 1705.07057, for the MAF;
-    Kingma et al. (2016), arXiv 1606.04934, for the IAF. The transforms are those of zuko.
+    Book: chapter 6 (full covariance) for ln q from the noise, chapter 11 (flows). Source: Papamakarios et
+    al. (2017), arXiv 1705.07057, for the MAF; Kingma et al. (2016), arXiv 1606.04934, for the IAF. The
+    transforms are those of zuko.
 
     Example:
         >>> posterior = Flow(latent=3, kind="iaf")

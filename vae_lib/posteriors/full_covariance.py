@@ -1,5 +1,7 @@
 """A Gaussian whose latents may depend on each other."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ __all__ = ["FullCovariance", "FullCovarianceNormal"]
 class FullCovarianceNormal(MultivariateNormal):
     r"""torch's `MultivariateNormal`, with ln q straight from the noise and a KL to a diagonal prior.
 
+    Book: chapter 6 (full covariance). Source: Kingma and Welling (2019), algorithm 2.
+
     Example:
         >>> q = FullCovarianceNormal(torch.zeros(2), scale_tril=torch.tensor([[1.0, 0.0], [3.0, 0.5]]))
         >>> q.covariance_matrix
@@ -23,7 +27,10 @@ class FullCovarianceNormal(MultivariateNormal):
                 [3.0000, 9.2500]])
     """
 
-    def rsample_and_log_prob(self, sample_shape=torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+    def rsample_and_log_prob(
+        self,
+        sample_shape: Sequence[int] = torch.Size(),
+    ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch"]]:
         r"""Draw z and return it with :math:`\ln q(z)`, which the noise knows already.
 
         .. math:: z = \mu + L \varepsilon, \qquad
@@ -86,7 +93,7 @@ class FullCovariance(nn.Module):
     Raises:
         ValueError: If latent is below 1. Calling it: if the features are not (..., features).
 
-    Book: chapter 6 (full covariance), chapter 11. Source: Kingma and Welling (2019), section 2.5.1
+    Book: chapter 6 (full covariance). Source: Kingma and Welling (2019), section 2.5.1
     and algorithm 2, which puts :math:`\ln \sigma` where this module has :math:`\ln \sigma^2`.
 
     Example:

@@ -1,6 +1,12 @@
 """Training: one function, one config, one history, and checkpoints that survive a power cut.
 
-The loop is `vae_lib/training/loop.py`; everything it leans on has a file of its own beside it.
+- `fit` trains any model with `loss_terms`, as a `TrainConfig` says, and returns a `History`.
+- `save_checkpoint`, `load_checkpoint`: a model and where its run stands, in one file; a `Checkpoint`.
+- `TensorBoard`: a callback, for those who use it.
+- `TrainingDiverged`, `CheckpointError`: what can go wrong, in one line each.
+
+Its values are nats, means over examples. The loop is `vae_lib/training/loop.py`; everything it
+leans on has a file of its own beside it.
 """
 
 from vae_lib.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint

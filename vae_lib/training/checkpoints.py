@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 import vae_lib.builders
@@ -86,6 +87,18 @@ class Checkpoint:
         versions: The versions of Python, torch and vae_lib that wrote it.
         device: The kind of device it was trained on, "cpu" or "cuda".
         data: Fingerprints of the data it was trained and validated on.
+        tensors: The weights and the moments of the optimiser as they lie in the file, by name.
+
+    Book: chapter 12 (checkpoints).
+
+    Example:
+        >>> import tempfile
+        >>> from vae_lib.networks import mlp_vae
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(f"{folder}/model.safetensors", mlp_vae(8, latent=2, seed=0))
+        ...     saved = load_checkpoint(f"{folder}/model.safetensors")
+        >>> saved.recipe["builder"], saved.config
+        ('mlp_vae', None)
     """
 
     path: Path
@@ -98,7 +111,7 @@ class Checkpoint:
     versions: dict[str, str]
     device: str
     data: dict[str, str]
-    tensors: dict[str, Tensor] = field(repr=False)
+    tensors: dict[str, Shaped[Tensor, "..."]] = field(repr=False)
 
 
 def save_checkpoint(

@@ -67,6 +67,8 @@ class TrainConfig:
     Raises:
         ValueError: If a field is out of range or two do not go together; the message names it.
 
+    Book: chapter 8 (training), chapter 12 (two models).
+
     Example:
         >>> TrainConfig(epochs=5, progress=False).batch_size
         128

@@ -23,6 +23,8 @@ _DIGEST = "sha256"  # 32 bytes among the tensors, over the file in which they ar
 class CheckpointError(ValueError):
     """A checkpoint could not be written, read or used. The message names the file, in one line.
 
+    Book: chapter 12 (checkpoints).
+
     Example:
         >>> raise CheckpointError("runs/last.safetensors is truncated")
         Traceback (most recent call last):

@@ -16,6 +16,8 @@ class TrainingDiverged(FloatingPointError):
 
     The message names the step and the term.
 
+    Book: chapter 8 (initialisation, log-variance, NaN).
+
     Example:
         >>> from vae_lib.training import TrainConfig, fit
         >>> class Broken(torch.nn.Linear):

@@ -44,6 +44,8 @@ class History:
         validation_bound: :math:`L_k` on the validation examples.
         seconds: The time that training took so far, callbacks left out.
 
+    Book: chapter 8 (training).
+
     Example:
         >>> import torch
         >>> from vae_lib.networks import mlp_vae

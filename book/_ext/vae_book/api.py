@@ -9,6 +9,7 @@ import re
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.ext.autodoc import ModuleDocumenter
 
 from . import library
 
@@ -17,6 +18,8 @@ from . import library
 BACKTICKS = re.compile(r":[\w:]+:`[^`]+`|``[^`]+``|`([^`\n]+)`(?!_)(?:  (?= {2,}\S))?")
 REFERENCE = re.compile(r"\{ref\}`([\w-]+)`")
 FORMULA = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +.*|[ ]*(?=\n\1 )))*)", re.M)
+# what dataclasses say about a default that is made anew; Sphinx then leaves its tildes in the signature
+FACTORY = re.compile(r"(?P<kind>\w+)(?P<of>\[[^=]*\])? = <factory>")
 FIELD = re.compile(r"Alias for field number \d+")
 
 
@@ -54,11 +57,19 @@ def _stacked(match):
 
 def process(app, what, name, obj, options, lines):
     lines[:] = to_rst("\n".join(lines)).split("\n")
-    used = ", ".join(f":ref:`{library.sections()[s].number} <{s}>`" for s in library.used_in(name))
+    used = ", ".join(f":ref:`{_called(s, library.used_in(name))} <{s}>`" for s in library.used_in(name))
     if used:
         # below the line "Book: …", above the example
         at = next((i for i, line in enumerate(lines) if re.match(r"\s*Example:", line)), len(lines))
         lines[at:at] = [f"Used in: {used}.", ""]
+
+
+def _called(label, others):
+    """The number of a section; of two with the same number, their names too."""
+    section = library.sections()[label]
+    if sum(library.sections()[other].number == section.number for other in others) == 1:
+        return section.number
+    return f"{section.number} ({' '.join(label.split('-')[2:]).replace('vae', 'VAE')})"
 
 
 def skip(app, what, name, obj, skip, options):
@@ -66,6 +77,51 @@ def skip(app, what, name, obj, skip, options):
     if FIELD.fullmatch(str(getattr(obj, "__doc__", ""))) or name == "extra_repr":
         return True
     return None
+
+
+class Room(ModuleDocumenter):
+    """The entries of a room in the order in which its first paragraphs name them."""
+
+    def sort_members(self, documenters, order):
+        order = library.reading_order(self.object)
+        place = {name: i for i, name in enumerate(order)}
+        return sorted(documenters, key=lambda entry: place.get(entry[0].name.split("::")[1], len(place)))
+
+
+def signature(app, what, name, obj, options, arguments, returned):
+    """Show the empty list or dict that a dataclass makes anew, and no tildes."""
+    if arguments:
+        empty = {"list": "[]", "dict": "{}"}
+        arguments = FACTORY.sub(
+            lambda m: f"{m['kind']}{m['of'] or ''} = {empty.get(m['kind'], '...')}", arguments
+        )
+        arguments = arguments.replace("~", "")
+    return arguments, returned
+
+
+def link_names(app, doctree):
+    """Make the names of the library that its docstrings put between backticks lead to their entries."""
+    if app.env.docname not in library.api_pages():
+        return
+    room = re.search(r"automodule:: (\S+)", library._text(app.env.docname))[1]
+    for literal in list(doctree.findall(nodes.literal)):
+        around, owner, parameters = literal.parent, "", set()
+        while around is not None and not isinstance(around, (nodes.reference, nodes.title)):
+            if isinstance(around, addnodes.desc):
+                if around["objtype"] != "function":  # a class, or what belongs to one
+                    owner = around[0]["ids"][0].split(".")[2]
+                parameters |= {one[0].astext() for one in around[0].findall(addnodes.desc_parameter)}
+            around = around.parent
+        word = literal.astext()
+        if around is not None or word in parameters:
+            continue
+        target = library.resolve(word, room, owner)
+        if target:
+            options = {"refdomain": "py", "reftype": "obj", "reftarget": target, "refdoc": app.env.docname}
+            link = addnodes.pending_xref("", refwarn=True, refexplicit=True, **options)
+            literal.replace_self(link)
+            literal["classes"] += ["xref", "py", "py-obj"]
+            link += literal
 
 
 def link_back(app, doctree):
@@ -96,4 +152,7 @@ def setup(app):
     # before napoleon (priority 500) reads the sections
     app.connect("autodoc-process-docstring", process, priority=400)
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-signature", signature)
+    app.add_autodocumenter(Room, override=True)
+    app.connect("doctree-read", link_names)
     app.connect("doctree-read", link_back)

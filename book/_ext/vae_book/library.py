@@ -130,6 +130,50 @@ def api_pages():
     return [f"book/api/{path.stem}" for path in sorted((ROOT / "book/api").glob("*.md"))]
 
 
+def reading_order(room):
+    """The public names of a room: as its own docstring mentions them, then the others."""
+    doc = inspect.getdoc(room) or ""
+
+    def place(name):
+        found = re.search(rf"`{name}[`(]", doc)
+        return found.start() if found else len(doc)
+
+    return sorted(room.__all__, key=place)
+
+
+def resolve(word, room, owner=""):
+    """The full name of what a docstring calls `word`, or None.
+
+    Looked up first in the class it stands in, then in its room; in another room only if no other name
+    of the library is the same and it cannot be taken for a parameter.
+
+    >>> resolve("iwae_bound", "vae_lib.bounds"), resolve("fit", "vae_lib.figures")
+    ('vae_lib.bounds.iwae_bound', 'vae_lib.training.fit')
+    >>> resolve("loss_terms", "vae_lib.models", "VAE"), resolve("mean", "vae_lib.likelihoods")
+    ('vae_lib.models.VAE.loss_terms', None)
+    """
+    word = word.split("(")[0]
+    nearest = [f"{room}.{owner}.{word}"] if owner else []
+    for name in (*nearest, f"{room}.{word}", word if word.startswith("vae_lib.") else f"vae_lib.{word}"):
+        if name in docstrings():
+            return name
+    elsewhere = _by_short_name().get(word, [])
+    return elsewhere[0] if len({id(_thing(name)) for name in elsewhere}) == 1 else None
+
+
+@cache
+def _by_short_name():
+    """Full names by what follows the room: `VAE`, `VAE.elbo`; names that are also parameters left out."""
+    found, parameters = {}, set()
+    for name in docstrings():
+        thing = _thing(name)
+        if inspect.isfunction(thing):
+            parameters |= inspect.signature(thing).parameters.keys()
+        parameters |= getattr(thing, "__annotations__", {}).keys()  # the fields of a class
+        found.setdefault(".".join(name.split(".")[2:]), []).append(name)
+    return {short: names for short, names in found.items() if short not in parameters}
+
+
 @cache
 def docstrings():
     """The docstring of everything that the API pages show, by its full name there."""
