@@ -24,7 +24,7 @@ from vae_lib.cards.examples import card_examples
 from vae_lib.cards.recording import curve_of
 from vae_lib.data import DataUnavailable
 from vae_lib.evaluation import log_likelihood, mean_over_examples
-from vae_lib.evaluation.likelihood import EXAMPLES_AT_ONCE
+from vae_lib.evaluation.arguments import EXAMPLES_AT_ONCE
 from vae_lib.training import load_checkpoint
 from vae_lib.training.checkpoints import Checkpoint, fingerprint
 from vae_lib.training.surroundings import find_device

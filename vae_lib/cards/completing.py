@@ -177,7 +177,7 @@ def _finish(
     k, seed = settings["k"], settings["seed"]
     model = load_checkpoint(path.with_name(checkpoint["file"])).model.to(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    counts = rungs(k)
+    counts = rungs(k)  # each by itself, and not in one `convergence`: an audit may ask for one alone
     results = [
         log_likelihood(model, x, count, seed=seed, progress=progress and count == k) for count in counts
     ]

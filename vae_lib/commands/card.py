@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from vae_lib.commands.frame import Parser, run
+from vae_lib.commands.frame import Parser, add_evaluation, run
 
 __all__ = ["main"]
 
@@ -35,24 +35,12 @@ def _parser() -> Parser:
         help="float32, or float16 for a small file; the numbers are those of what is stored "
         "(default: %(default)s)",
     )
-    add("--split", default="test", help="train, validation or test (default: %(default)s)")
-    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
-    add(
-        "--binarisation",
-        type=int,
-        metavar="SEED",
-        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in "
-        "evaluate; otherwise a pixel is 1 if brighter than one half)",
-    )
     add(
         "--again",
         action="store_true",
         help="evaluate the checkpoint of a complete card once more, with the settings on the card",
     )
-    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    add_evaluation(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from vae_lib.commands.frame import Parser, run
+from vae_lib.commands.frame import Parser, add_evaluation, run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,20 +35,8 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
     add("--data", metavar="NAME", help="a data set or a file (default: the one it was trained on)")
-    add("--split", default="test", help="train, validation or test (default: %(default)s)")
-    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
-    add(
-        "--binarisation",
-        type=int,
-        metavar="SEED",
-        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in card; "
-        "otherwise a pixel is 1 if brighter than one half)",
-    )
-    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
     add("--chunk", type=int, help="samples at once; changes the speed, not the result")
-    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    add_evaluation(parser)
     return parser
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["Parser", "Usage", "complain", "run"]
+__all__ = ["Parser", "Usage", "add_evaluation", "complain", "run"]
 
 
 class Usage(Exception):
@@ -36,6 +36,31 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the command."""
         raise Usage(message)
+
+
+def add_evaluation(parser: Parser) -> None:
+    """The options of the commands that evaluate: on which examples, and with how many samples.
+
+    Example:
+        >>> parser = Parser(prog="x")
+        >>> add_evaluation(parser)
+        >>> parser.parse_args(["-k", "100"]).split
+        'test'
+    """
+    add = parser.add_argument
+    add("--split", default="test", help="train, validation or test (default: %(default)s)")
+    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
+    add(
+        "--binarisation",
+        type=int,
+        metavar="SEED",
+        help="draw the pixels, once, with this seed (default: 123 if the training drew them; otherwise a "
+        "pixel is 1 if brighter than one half)",
+    )
+    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add("--json", action="store_true", help="print one line of JSON, for scripts")
 
 
 def complain(program: str, error: BaseException | str, code: int = 2) -> int:

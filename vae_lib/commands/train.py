@@ -180,7 +180,6 @@ def _add_machine(add: Callable[..., object]) -> None:
         help="float32, or bf16: quicker on a GPU with large batches, slower on most CPUs "
         "(default: %(default)s)",
     )
-
     add(
         "--shards",
         type=int,

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_lib import _require
-from vae_lib.evaluation.likelihood import LogLikelihood, check_conditions, check_examples, estimates
+from vae_lib.evaluation.arguments import check_conditions, check_examples
+from vae_lib.evaluation.likelihood import LogLikelihood, estimates
 
 __all__ = ["convergence"]
 

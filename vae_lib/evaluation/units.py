@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vae_lib import _require
-from vae_lib.evaluation.likelihood import check_examples, evaluating
+from vae_lib.evaluation.arguments import check_examples, evaluating
 
 __all__ = ["ActiveUnits", "active_units"]
 

@@ -1,5 +1,7 @@
 """Refusals that the models share."""
 
+from typing import Any
+
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
@@ -17,8 +19,13 @@ def check_images(x: Tensor) -> None:
         )
 
 
-def check_event(maker: str, made: Distribution, event: str) -> Distribution:
-    """Refuse a distribution whose log_prob would not be one number per example."""
+def check_event(maker: str, made: Any, event: str) -> Distribution:
+    """Refuse what is no distribution, and one whose log_prob would not be one number per example."""
+    if not isinstance(made, Distribution):
+        raise ValueError(
+            f"{maker} returned a {type(made).__name__}; wanted a torch.distributions.Distribution with "
+            f"event shape ({event},)"
+        )
     if len(made.event_shape) != 1:
         raise ValueError(
             f"{maker} returned a distribution with event shape {tuple(made.event_shape)}; wanted "

@@ -86,7 +86,7 @@ class VAE(nn.Module):
         Its `.mean` is the code of x, (batch, latent).
 
         Raises:
-            ValueError: If the encoder returns a distribution whose event is not (latent,).
+            ValueError: If the encoder returns anything but a distribution with the event (latent,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae
@@ -100,7 +100,7 @@ class VAE(nn.Module):
         r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
 
         Raises:
-            ValueError: If the decoder returns a distribution whose event is not (pixels,).
+            ValueError: If the decoder returns anything but a distribution with the event (pixels,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vae_lib import _require
+
 __all__ = [
     "HEAP",
     "at_work",
@@ -15,6 +17,7 @@ __all__ = [
     "keep_the_heap",
     "noise",
     "noise_state",
+    "seeds",
     "threads",
 ]
 
@@ -100,6 +103,14 @@ def noise(device: torch.device, seed: int, state: dict[str, Tensor] | None = Non
             if cuda:
                 torch.cuda.set_rng_state(state["cuda"], device)
         yield
+
+
+def seeds(seed: int) -> Iterator[int]:
+    """Seeds without end, all from one: for noise that comes in parts."""
+    _require.seed("seed", seed)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield int(torch.randint(2**62, (), generator=generator))
 
 
 def noise_state(device: torch.device) -> dict[str, Tensor]:
