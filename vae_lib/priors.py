@@ -44,7 +44,7 @@ class StandardNormal(nn.Module):
         tensor([-1.8379, -1.8379, -1.8379])
     """
 
-    mean: Tensor
+    mean: Float[Tensor, " latent"]
 
     def __init__(self, latent: int):
         super().__init__()

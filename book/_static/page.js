@@ -34,7 +34,7 @@
     each("td code.literal .pre", function (name) {
       if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/_(?=[^_<])/g, "_<wbr>");
     });
-    each("h1 code.literal .pre", function (name) {
+    each("h1 code.literal .pre, .prev-next-title code.literal .pre", function (name) {
       if (!name.childElementCount) name.innerHTML = name.innerHTML.replace(/\./g, ".<wbr>");
     });
     // a number may part before its ±, and not between the ± and the standard error

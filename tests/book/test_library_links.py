@@ -1,5 +1,6 @@
 """Between the sections of the book and the functions of the library every link has its counterpart."""
 
+import importlib
 import importlib.util
 import pkgutil
 import re
@@ -47,6 +48,33 @@ def test_no_one_letter_is_read_as_the_number_of_a_list():
     assert found == []
 
 
+def test_the_words_of_a_return_are_not_read_as_its_type():
+    # napoleon takes what stands before a colon for the type
+    found = [
+        path.name for path in (ROOT / "_build/html/book/api").glob("*.html")
+        if "Return type" in path.read_text(encoding="utf-8")
+    ]  # fmt: skip
+    assert found == []
+
+
+def test_a_room_is_read_in_the_order_in_which_it_presents_itself(texts):
+    for page in library.api_pages():
+        room = importlib.import_module(f"vae_lib.{page.split('/')[-1]}")
+        order = [name for name in library.reading_order(room) if callable(getattr(room, name))]
+        shown = [name.split(".")[2] for name in texts["api"] if name.startswith(f"{room.__name__}.")]
+        assert list(dict.fromkeys(shown)) == order, room.__name__
+
+
+def test_a_name_of_the_library_leads_to_its_entry(texts):
+    assert texts["api"]["vae_lib.bounds.eubo"].count('href="#vae_lib.bounds.elbo"') == 1
+    joint = texts["api"]["vae_lib.laboratory.LinearGaussianModel.sample_joint"]
+    assert 'href="bounds.html#vae_lib.bounds.eubo"' in joint
+    assert 'href="#vae_lib.models.VAE.loss_terms"' in texts["api"]["vae_lib.models.VAE.elbo"]
+    # a parameter is no link, though another room has a function of its name
+    assert library.resolve("levels", "vae_lib.data") is library.resolve("mean", "vae_lib.evaluation") is None
+    assert library.resolve("sandwich", "vae_lib.evaluation") == "vae_lib.evaluation.sandwich"
+
+
 def test_a_docstring_names_the_section_and_not_only_the_chapter_and_the_section_exists():
     for name, number, words in MENTIONS:
         if number == "erratum":
@@ -61,7 +89,7 @@ def test_every_section_label_is_named_or_its_cells_use_the_library():
     idle = [
         label for label in library.sections()
         if label.startswith("sec-") and not library.in_section(label)
-        and label not in ("sec-8-on-a-gpu", "sec-8-minibatches", "sec-0-one-colour-for-each-quantity")
+        and label not in ("sec-8-on-a-gpu", "sec-8-minibatches")
     ]  # fmt: skip
     assert idle == []
 

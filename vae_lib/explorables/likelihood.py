@@ -23,8 +23,8 @@ PIXEL, LAMBDA = 0.3, 0.3  # and that of the grey pixel
 def sigma_weight() -> Explorable:
     r"""The best linear VAE of the digits at every noise: which axes are above water, and what is lost.
 
-    .. math:: \lambda_j > \beta \sigma^2: \; w_j^2 = \lambda_j - \beta \sigma^2, \quad
-              a_j = w_j^2 + \sigma^2, \quad
+    .. math:: \lambda_j > \beta \sigma^2: \qquad w_j^2 = \lambda_j - \beta \sigma^2, \qquad
+              a_j = w_j^2 + \sigma^2, \qquad
               \frac1N \sum_n \ln p(x_n)
               = -\frac12 \sum_j \left[ \ln(2 \pi a_j) + \frac{\lambda_j}{a_j} \right]
 

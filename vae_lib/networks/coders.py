@@ -119,10 +119,10 @@ class Decoder(nn.Module):
         likelihood: A module that turns this parameter into a distribution over `x`, such as
             `vae_lib.likelihoods.Bernoulli()`.
 
-    Book: chapter 8 (encoder, decoder, prior).
-
     Raises:
         ValueError: Calling it: if z does not fit the network.
+
+    Book: chapter 8 (encoder, decoder, prior).
 
     Example:
         >>> from vae_lib.likelihoods import Bernoulli

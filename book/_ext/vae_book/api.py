@@ -10,6 +10,7 @@ import re
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.ext.autodoc import ModuleDocumenter
+from sphinx.util import inspect as sphinx_inspect
 
 from . import library
 
@@ -18,7 +19,7 @@ from . import library
 BACKTICKS = re.compile(r":[\w:]+:`[^`]+`|``[^`]+``|`([^`\n]+)`(?!_)(?:  (?= {2,}\S))?")
 REFERENCE = re.compile(r"\{ref\}`([\w-]+)`")
 FORMULA = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +.*|[ ]*(?=\n\1 )))*)", re.M)
-# what dataclasses say about a default that is made anew; Sphinx then leaves its tildes in the signature
+# what dataclasses say about a default that is made anew, and Sphinx cannot parse
 FACTORY = re.compile(r"(?P<kind>\w+)(?P<of>\[[^=]*\])? = <factory>")
 FIELD = re.compile(r"Alias for field number \d+")
 
@@ -89,13 +90,16 @@ class Room(ModuleDocumenter):
 
 
 def signature(app, what, name, obj, options, arguments, returned):
-    """Show the empty list or dict that a dataclass makes anew, and no tildes."""
+    """Show what a class is made from, and the empty list or dict that a dataclass makes anew."""
+    if what == "class" and "__init__" in vars(obj) and arguments and arguments.startswith("(*args"):
+        # ipywidgets has a __new__ that takes anything
+        found = sphinx_inspect.signature(obj.__init__, bound_method=True)
+        arguments = sphinx_inspect.stringify_signature(found, show_return_annotation=False)
     if arguments:
         empty = {"list": "[]", "dict": "{}"}
         arguments = FACTORY.sub(
             lambda m: f"{m['kind']}{m['of'] or ''} = {empty.get(m['kind'], '...')}", arguments
         )
-        arguments = arguments.replace("~", "")
     return arguments, returned
 
 
