@@ -40,8 +40,8 @@ def log_mean_exp(x: Float[Tensor, "*shape"], dim: int = 0) -> Float[Tensor, "*re
         tensor(-inf)
     """
     _require.floating("x", x)
-    if not -x.dim() <= dim < x.dim():
-        raise ValueError(f"dim is {dim}; wanted a dimension of x, whose shape is {tuple(x.shape)}")
+    if not isinstance(dim, int) or not -x.dim() <= dim < x.dim():
+        raise ValueError(f"dim is {dim!r}; wanted a dimension of x, whose shape is {tuple(x.shape)}")
     if x.shape[dim] == 0:
         raise ValueError(
             f"x has shape {tuple(x.shape)}; wanted at least one entry along dim {dim} to average"
