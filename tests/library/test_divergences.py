@@ -188,6 +188,26 @@ class TestDiagonalGaussian:
             kl = kl_diagonal_gaussian(mean=mean, log_var=log_var, prior_log_var=narrow)
             assert kl.tolist() == [math.inf]
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("log_var", [-1e4, -200.0, -92.0, 1e4])
+    def test_a_gaussian_is_at_distance_zero_from_itself_at_every_width(self, dtype, log_var):
+        for prior in (log_var, torch.tensor([log_var], dtype=dtype)):
+            mean = torch.zeros(1, 1, dtype=dtype, requires_grad=True)
+            own = torch.full((1, 1), log_var, dtype=dtype, requires_grad=True)
+            kl = kl_diagonal_gaussian(mean=mean, log_var=own, prior_log_var=prior)
+            slopes = torch.autograd.grad(kl.sum(), (mean, own))
+            assert [value.item() for value in (kl, *slopes)] == [0.0, 0.0, 0.0]
+
+    @pytest.mark.parametrize("std", [1e-20, 1e20])
+    def test_the_unit_of_length_does_not_matter_in_float32(self, std):
+        # the variance and its inverse leave float32; the shift in standard deviations is 1
+        log_var = 2 * math.log(std)
+        for prior in (log_var, torch.tensor([log_var])):
+            kl = kl_diagonal_gaussian(
+                mean=torch.tensor([std]), log_var=torch.tensor([log_var]), prior_log_var=prior
+            )
+            assert kl.item() == pytest.approx(0.5, rel=1e-4)
+
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("name", ["log_var", "prior_mean", "prior_log_var"])
     def test_refuses_what_would_broadcast_silently(self, name):
@@ -272,6 +292,13 @@ class TestMultivariateGaussian:
         mean, cov = random_gaussian(np.random.default_rng(2), 4, dim=6)
         value = kl_multivariate_gaussian(mean_q=mean, cov_q=cov, mean_p=mean, cov_p=cov)
         assert value.abs().max() < 1e-12
+
+    @pytest.mark.usefixtures("unchecked")
+    def test_a_small_asymmetry_does_not_hide_behind_a_large_neighbour(self):
+        lopsided = torch.tensor([[1.0, 0.5], [0.0, 1.0]])  # its Cholesky factor would be that of eye(2)
+        arguments = {"mean_q": torch.zeros(2), "mean_p": torch.zeros(2), "cov_p": torch.eye(2)}
+        with pytest.raises(ValueError, match=r"cov_q differs from its transpose by 0\.5; wanted"):
+            kl_multivariate_gaussian(cov_q=torch.stack([1e10 * torch.eye(2), lopsided]), **arguments)
 
     def test_one_covariance_for_all(self):
         mean, cov = random_gaussian(np.random.default_rng(3), 4, dim=2)
