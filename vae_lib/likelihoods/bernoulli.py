@@ -51,8 +51,9 @@ class Bernoulli(nn.Module):
             logits: (..., pixels).
 
         Raises:
-            ValueError: the logits have no pixel dimension or hold NaN. The `log_prob` of the result
-                raises it where x has another number of pixels, NaN, or a pixel that is not 0 or 1.
+            ValueError: the logits have no pixel dimension, or one is NaN or infinite. The `log_prob` of
+                the result raises it where x has another number of pixels, NaN, or a pixel that is
+                not 0 or 1.
         """
         check_output("logits", logits, self.validate)
         return _BinaryImage(

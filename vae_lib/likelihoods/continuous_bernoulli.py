@@ -59,8 +59,9 @@ class ContinuousBernoulli(nn.Module):
             logits: (..., pixels).
 
         Raises:
-            ValueError: the logits have no pixel dimension or hold NaN. The `log_prob` of the result
-                raises it where x has another number of pixels, NaN, or a pixel outside [0, 1].
+            ValueError: the logits have no pixel dimension, or one is NaN or infinite. The `log_prob` of
+                the result raises it where x has another number of pixels, NaN, or a pixel outside
+                [0, 1].
         """
         check_output("logits", logits, self.validate)
         return UnitImage(_ContinuousBernoulliPixels(logits), 1, validate_args=self.validate)
