@@ -251,8 +251,8 @@ def _standardised(shift: Tensor, log_var: Tensor | float | int) -> Tensor:
         if inverse <= torch.finfo(shift.dtype).max:
             return shift * inverse
         log_var = shift.new_full((), log_var)
-    # where shift is 0 the inverse may be infinite: 0 times that is NaN, as value and as gradient
-    return shift * torch.exp(-log_var / 2).where(shift != 0, 1.0)
+    # where shift is 0 any width will do: an infinite inverse would make NaN of it and of its gradients
+    return shift * torch.exp(-torch.where(shift != 0, log_var, 0.0) / 2)
 
 
 def _exp(number: float | int) -> float:
