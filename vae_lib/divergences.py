@@ -264,6 +264,10 @@ def _exp(number: float | int) -> float:
 
 
 def _cholesky(name: str, covariance: Tensor) -> Tensor:
+    if covariance.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{name} has dtype {covariance.dtype}; wanted float32 or float64, which can be factorised"
+        )
     _require.finite(name, covariance)
     scale = covariance.abs().amax((-2, -1))
     skew = (covariance - covariance.mT).abs().amax((-2, -1))

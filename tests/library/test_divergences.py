@@ -90,6 +90,13 @@ class TestCategorical:
         torch.testing.assert_close(logits.grad[:, :2].double(), twin.grad, rtol=1e-5, atol=1e-6)
         assert logits.grad[0, 2] == 0
 
+    def test_rows_of_a_coarser_type_do_not_sum_to_one_and_say_by_how_much(self):
+        rows = torch.tensor([[0.1, 0.3, 0.6]]).double()  # rounded in float32, added in float64
+        with pytest.raises(
+            ValueError, match=r"q holds a row that sums to 1\.00000003725; .* within 1\.5e-08"
+        ):
+            kl_categorical(rows, rows)
+
     @pytest.mark.usefixtures("unchecked")
     def test_refuses_integers_and_lists(self):
         with pytest.raises(ValueError, match="q has dtype"):
@@ -319,6 +326,7 @@ class TestMultivariateGaussian:
             ({"cov_p": torch.tensor([[1.0, 2.0], [2.0, 1.0]])}, r"cov_p has an eigenvalue -1;"),
             ({"cov_q": torch.full((2, 2), math.nan)}, "cov_q holds 4 values that are NaN"),
             ({"mean_q": torch.tensor(0.0)}, r"mean_q has shape \(\)"),
+            ({"cov_p": torch.eye(2).half()}, r"cov_p has dtype torch\.float16; wanted float32 or float64"),
         ],
     )
     def test_refuses(self, change, message):
