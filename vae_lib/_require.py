@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = [
     "finite",
+    "finite_number",
     "floating",
     "integer_within",
     "number_within",
@@ -97,12 +98,20 @@ def positive_number(name: str, value: float | int | Tensor) -> None:
         raise ValueError(f"{name} is {value!r}; wanted a finite number greater than 0")
 
 
+def finite_number(name: str, value: float | int) -> None:
+    """Refuse NaN, infinity and what is no number."""
+    if not math.isfinite(_number(name, value)):
+        raise ValueError(f"{name} is {value!r}; wanted a finite number")
+
+
 def number_within(name: str, value: float | int | Tensor, lowest: float, highest: float = math.inf) -> None:
     """Refuse a number outside [lowest, highest], NaN and infinity.
 
-    A tensor is trusted: to look into one, a GPU would have to be waited for.
+    A tensor of one number is trusted: to look into it, a GPU would have to be waited for.
     """
     if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted a single number")
         return
     value = _number(name, value)
     if not (lowest <= value <= highest and math.isfinite(value)):
@@ -115,7 +124,9 @@ def _number(name: str, value: float | int | Tensor) -> float | int:
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real
-        raise ValueError(f"{name} is {value!r}; wanted a number")
+        short = isinstance(value, bool | str | None)
+        got = repr(value) if short else f"of type {type(value).__name__}"
+        raise ValueError(f"{name} is {got}; wanted a number")
     return value
 
 
@@ -127,12 +138,18 @@ def probabilities(name: str, rows: Tensor) -> None:
     """
     floating(name, rows)
     finite(name, rows)
-    if rows.numel() == 0 or rows.dim() == 0:
+    if rows.dim() == 0 or rows.shape[-1] == 0:
         raise ValueError(f"{name} has shape {tuple(rows.shape)}; wanted at least one probability")
+    if rows.numel() == 0:  # no rows at all
+        return
     lowest = rows.min().item()
     if lowest < 0.0:
         raise ValueError(f"{name} holds the probability {lowest:.6g}; wanted none below 0")
     totals = rows.sum(-1).reshape(-1)
     worst = totals[(totals - 1.0).abs().argmax()].item()
-    if abs(worst - 1.0) > torch.finfo(rows.dtype).eps ** 0.5:
-        raise ValueError(f"{name} holds a row that sums to {worst:.6g}; wanted rows that sum to 1")
+    room = torch.finfo(rows.dtype).eps ** 0.5
+    if abs(worst - 1.0) > room:
+        digits = 6 if abs(worst - 1.0) > 1e-5 else 12  # rows from a coarser dtype must not "sum to 1"
+        raise ValueError(
+            f"{name} holds a row that sums to {worst:.{digits}g}; wanted rows that sum to 1 within {room:.1e}"
+        )
