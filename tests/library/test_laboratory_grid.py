@@ -207,6 +207,9 @@ def test_an_x_that_cannot_occur():
         ),
         ({"log_likelihood": lambda x, z: torch.zeros(len(z), 1)}, r"returned the shape \(801, 1\)"),
         ({"log_likelihood": lambda x, z: torch.full((len(z), 3), math.nan)}, "returned NaN"),
+        ({"log_likelihood": lambda x, z: torch.full((len(z), 3), math.inf)}, r"returned NaN or \+inf"),
+        ({"latent_dim": True}, "latent_dim is True"),
+        ({"latent_dim": 2.0}, r"latent_dim is 2\.0"),
     ],
 )
 def test_refuses(arguments, message):

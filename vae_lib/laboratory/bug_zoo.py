@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._tables import table
 from vae_lib.laboratory.linear_gaussian import LinearGaussianModel
 from vae_lib.laboratory.waterfilling import waterfill
 
@@ -155,7 +156,8 @@ class BugZoo:
         weight = math.sqrt(weight_squared)
         encoder_weight = self._best_encoder_weight(name, weight_squared, encoder_variance)
         model, x = self._model_and_data(weight)
-        v, d = _scalar(encoder_weight).reshape(1, 1), _scalar(encoder_variance).reshape(1)
+        v = torch.tensor([[encoder_weight]], dtype=torch.float64)
+        d = torch.tensor([encoder_variance], dtype=torch.float64)
         return BugRow(
             name=name,
             change=CHANGES[name],
@@ -209,7 +211,8 @@ class BugZoo:
         """
         _check_name(name, self.names + self.unbounded)
         _require.positive_number("encoder_variance", encoder_variance)
-        w, v, d = _scalar(weight), _scalar(encoder_weight), _scalar(encoder_variance)
+        w, v = _scalar("weight", weight), _scalar("encoder_weight", encoder_weight)
+        d = _scalar("encoder_variance", encoder_variance)
         model, x = self._model_and_data(w)
         code = v * x  # (1, 1), the mean of q(z|x)
 
@@ -267,7 +270,7 @@ class BugZoo:
             return weight_squared, variance / (variance + EPSILON_STD**2 * weight_squared)
         if name == "kl_reversed":
             return math.sqrt(lam * variance) - variance, 1.0
-        optimum = waterfill(_scalar(lam).reshape(1), variance * KL_WEIGHTS.get(name, 1.0))
+        optimum = waterfill(torch.tensor([lam], dtype=torch.float64), variance * KL_WEIGHTS.get(name, 1.0))
         return optimum.weight_squared.item(), optimum.encoder_variance.item()
 
     def _best_encoder_weight(self, name: str, weight_squared: float, encoder_variance: float) -> float:
@@ -280,9 +283,9 @@ class BugZoo:
         self, weight: float | Tensor, variance: float | None = None
     ) -> tuple[LinearGaussianModel, Tensor]:
         """The decoder, and one x that stands for all: every term is quadratic in x, and E x² = lambda."""
-        w = _scalar(weight).reshape(1, 1)
+        w = _scalar("weight", weight).reshape(1, 1)
         model = LinearGaussianModel(w, torch.zeros(1, dtype=torch.float64), variance or self.variance)
-        return model, _scalar(math.sqrt(self.eigenvalue)).reshape(1, 1)
+        return model, torch.tensor([[math.sqrt(self.eigenvalue)]], dtype=torch.float64)
 
 
 def _check_name(name: str, known: tuple[str, ...]) -> None:
@@ -290,5 +293,8 @@ def _check_name(name: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"name is {name!r}; wanted one of {', '.join(known)}")
 
 
-def _scalar(value: float | int | Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+def _scalar(name: str, value: float | int | Tensor) -> Tensor:
+    scalar = table(name, value).to(torch.float64)
+    _require.shape(name, scalar, (), "(), a single number")
+    _require.finite(name, scalar)
+    return scalar

@@ -59,6 +59,8 @@ class QuantileModel:
 
     def __init__(self, law: Distribution, std: float | int) -> None:
         _require.positive_number("std", std)
+        if not isinstance(law, Distribution):
+            raise ValueError(f"law is of type {type(law).__name__}; wanted a torch.distributions law")
         if tuple(law.batch_shape) or tuple(law.event_shape):
             raise ValueError(
                 f"law has batch shape {tuple(law.batch_shape)} and event shape {tuple(law.event_shape)}; "
@@ -95,6 +97,7 @@ class QuantileModel:
             >>> model.decoder(torch.tensor([-1.0, 0.5], dtype=torch.float64))
             tensor([-2.0000,  1.0000], dtype=torch.float64)
         """
+        _require.floating("z", z)
         _require.finite("z", z)
         if not z.numel():
             return z.to(torch.float64)

@@ -103,5 +103,5 @@ def waterfill(
         active=active,
         weight_squared=covered - level,
         rate=0.5 * (covered / level).log(),
-        distortion=torch.where(active, level, eigenvalues),
+        distortion=torch.where(active, level, eigenvalues.clamp(min=0.0)),  # a rounding below 0 is 0
     )
