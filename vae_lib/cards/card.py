@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Shaped
 from torch import Tensor
 
+from vae_lib._files import file_bytes
 from vae_lib.cards.schema import FORMAT, SCHEMA
 from vae_lib.training.container import read, write, write_atomically
 
@@ -113,7 +114,7 @@ def read_card(path: str | Path) -> Card:
     if path.is_dir():
         path = path / CARD
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        document = json.loads(file_bytes(path).decode(), parse_constant=_refuse)
     except OSError as error:
         raise CardError(path, [f"cannot be read ({error.strerror or error})"]) from error
     except (ValueError, RecursionError) as error:

@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return complain(parser.prog, "stopped", code=130)
     if arguments.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2))  # ASCII: it passes through any encoding
     else:
         for line in lines:
             print(line)

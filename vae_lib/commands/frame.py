@@ -1,12 +1,17 @@
 """What all commands share: how they are parsed, and how they fail, in one line."""
 
 import argparse
+import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["Parser", "Usage", "add_evaluation", "complain", "run"]
+__all__ = ["Parser", "Usage", "add_evaluation", "complain", "run", "start"]
+
+_SIGPIPE = 13  # Windows has no such signal
+_OUT_OF_MEMORY = re.compile("out of memory|allocate memory|[Ss]torage size calculation overflowed")
 
 
 class Usage(Exception):
@@ -73,6 +78,7 @@ def complain(program: str, error: BaseException | str, code: int = 2) -> int:
         2
     """
     text = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     hint = f" ({program} --help explains)" if isinstance(error, Usage) else ""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{program}: {text}{hint}", file=sys.stderr)
@@ -83,7 +89,7 @@ def run(
     parser: Parser,
     argv: list[str],
     action: Callable[[argparse.Namespace], int | None],
-    stopped: str = "stopped",
+    stopped: Callable[[argparse.Namespace], str] = lambda arguments: "stopped",
 ) -> int:
     """Parse the words and act on them; whatever goes wrong becomes one line and an exit code.
 
@@ -92,10 +98,11 @@ def run(
         argv: The words after the command.
         action: What to do with the parsed arguments, `words` among them: those that were given. It may
             return an exit code of its own.
-        stopped: What to say when the user stops it.
+        stopped: What to say when the user stops it, from the arguments.
 
     Returns:
-        0, or 2 for bad input, 1 for a training that diverged, 130 if the user stopped it.
+        0, or 2 for bad input, 1 for a training that diverged or for too little memory, 130 if the user
+        stopped it.
 
     Example:
         >>> run(Parser(prog="x"), [], lambda arguments: print("hello"))
@@ -116,9 +123,48 @@ def run(
         return action(arguments) or 0
     except TrainingDiverged as error:
         return complain(parser.prog, error, code=1)
+    except BrokenPipeError:
+        raise  # nobody reads any more; see `start`
     except (ValueError, OSError, ImportError, DataUnavailable) as error:
         for fault in getattr(error, "faults", [error]):  # a run card may have several
             complain(parser.prog, fault)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        return complain(parser.prog, MemoryError("not enough memory for so large a model or batch"), code=1)
     except KeyboardInterrupt:
-        return complain(parser.prog, stopped.format(**vars(arguments)), code=130)
+        return complain(parser.prog, RuntimeError(stopped(arguments)), code=130)
+
+
+def start(program: str, main: Callable[[], int]) -> int:
+    """Run the program as a process of its own, whatever its streams are connected to.
+
+    A letter that the encoding of the output lacks becomes "?". Where nobody reads to the end, as in
+    `| head`, the program falls silent, and its exit code is that of any other in a pipe. An output that
+    cannot be written, to a full disk for example, is one line.
+
+    Example:
+        >>> start("x", lambda: 0)
+        0
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as by `2>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
+    try:
+        code = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # before a command could answer it
+        return complain(program, RuntimeError("stopped"), code=130)
+    except BrokenPipeError:
+        code = 128 + _SIGPIPE
+    except OSError as error:
+        code = complain(program, OSError(f"the output cannot be written ({error.strerror or error})"), code=1)
+    else:
+        return code
+    # what could not be written would be tried again at the end, and complained about
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_lib._files import refuse_streams
 from vae_lib.cards.examples import DRAWN_WITH
 from vae_lib.data import ImageData, binarize, load
 from vae_lib.data.sources import PARTS
@@ -117,16 +118,16 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
 def _from_file(path: Path, split: str) -> Examples:
     import numpy as np
 
+    refuse_streams(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                array = loaded["x"]
-        else:
-            array = loaded
+        with path.open("rb") as file:  # which numpy leaves open if it is no zip file
+            loaded = np.load(file, allow_pickle=False)
+            array = loaded["x"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except KeyError as error:
         raise ValueError(f"{path} holds no array named x") from error
-    except (ValueError, EOFError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of the parser, of zip and of zlib; whatever it is, it is no such file
         raise ValueError(f"{path} is no file of NumPy arrays") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "fuib":
         raise ValueError(

@@ -209,8 +209,16 @@ def main(argv: list[str]) -> int:
         usage: python -m vae_lib train ...
         0
     """
-    stopped = "stopped; what was saved is in {out}, and the same command with --resume goes on from there"
-    return run(_parser(), argv, _train, stopped)
+    return run(_parser(), argv, _train, _stopped)
+
+
+def _stopped(arguments: argparse.Namespace) -> str:
+    if Path(arguments.out, "last.safetensors").exists():
+        return (
+            f"stopped; what was saved is in {arguments.out}, and the same command with --resume goes on "
+            "from there"
+        )
+    return f"stopped before the first save, after {arguments.save_every:g} seconds: nothing to resume"
 
 
 def _train(arguments: argparse.Namespace) -> None:

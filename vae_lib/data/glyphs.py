@@ -75,6 +75,7 @@ def draw_glyphs(factors: Float[Tensor, "n 5"]) -> UInt8[Tensor, "n 28 28"]:
         ###+......
         ##########
     """
+    _require.floating("factors", factors)
     if factors.ndim != 2 or factors.shape[1] != len(GLYPH_FACTORS) or len(factors) == 0:
         raise ValueError(
             f"factors have shape {tuple(factors.shape)}; wanted (n, 5) with n of at least 1: "
