@@ -46,8 +46,8 @@ class DiscretizedLogistic(nn.Module):
     Raises:
         ValueError: scale or min_scale is not positive, a learned scale does not start above the
             floor, or levels is below 2. Calling it: the mean has no pixel dimension, or is NaN or
-            infinite somewhere. The `log_prob` of the result: x has another number of pixels, NaN, or a pixel that is no
-            level.
+            infinite somewhere. The `log_prob` of the result: x has another number of pixels, NaN, or
+            a pixel that is no level.
 
     Book: chapter 5 (grey levels). Source: Kingma et al. (2016), arXiv 1606.04934.
 
