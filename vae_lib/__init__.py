@@ -1,6 +1,7 @@
 """The tested half of the course: variational auto-encoders checked against exact answers.
 
-Nothing is imported here. The rooms from the ground up, each of which uses only those above it in this
+A room is imported when you first ask for it: `import vae_lib` alone is quick, and then
+`vae_lib.bounds.elbo` is there. The rooms from the ground up, each of which uses only those above it in this
 list (`tests/library/test_floors.py` holds them to it):
 
 ================================  ====================================================================
@@ -33,4 +34,23 @@ Example:
     True
 """
 
+import importlib
+from types import ModuleType
+
 __version__ = "0.1.0"
+
+_ROOMS = (
+    *("bounds", "builders", "cards", "data", "divergences", "evaluation", "exercises", "explorables"),
+    *("figures", "gradients", "laboratory", "ledger", "likelihoods", "models", "networks"),
+    *("posteriors", "priors", "training", "widgets"),
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its rooms: {', '.join(_ROOMS)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

@@ -17,7 +17,8 @@ module                :math:`q_\phi(z|x)`                      features
 ====================  =======================================  ============================
 
 `aggregate_posterior` is the `Mixture` of the posteriors of all examples. `bounded_log_var` keeps the
-log-variances of all three usable. `FullCovarianceNormal` and `FlowPosterior` are what the last two return.
+log-variances of all three usable. `DiagonalNormal`, `FullCovarianceNormal` and
+`FlowPosterior` are what the three return.
 """
 
 from vae_lib.posteriors.aggregate import Mixture, aggregate_posterior
