@@ -21,6 +21,7 @@ __all__ = [
     "seed",
     "shape",
     "tensor",
+    "within_unit_interval",
 ]
 
 
@@ -58,6 +59,12 @@ def finite(name: str, value: Tensor) -> None:
             f"{name} holds {bad} value{'s' if bad > 1 else ''} that {'are' if bad > 1 else 'is'} "
             "NaN or infinite; wanted finite numbers"
         )
+
+
+def within_unit_interval(name: str, value: Tensor, meaning: str = "it within [0, 1]") -> None:
+    """Refuse numbers below 0 or above 1, such as bytes that were not divided; NaN passes."""
+    if value.min() < 0 or value.max() > 1:
+        raise ValueError(f"{name} lies in [{value.min():.6g}, {value.max():.6g}]; wanted {meaning}")
 
 
 def positive(name: str, value: Tensor) -> None:

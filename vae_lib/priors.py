@@ -209,8 +209,7 @@ class VampPrior(nn.Module):
         wanted = tuple(self.raw.shape)
         _require.shape("data", data, wanted, f"{wanted}: one example for each pseudo-input")
         _require.finite("data", data)
-        if data.min() < 0 or data.max() > 1:
-            raise ValueError(f"data lies in [{data.min():.6g}, {data.max():.6g}]; wanted it within [0, 1]")
+        _require.within_unit_interval("data", data)
         self.raw.copy_(torch.logit(0.01 + 0.98 * data.to(self.raw)))
 
     def forward(self) -> Mixture:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_lib import _require
 from vae_lib._files import refuse_streams
 from vae_lib.cards.examples import DRAWN_WITH
 from vae_lib.data import ImageData, binarize, load
@@ -100,11 +101,8 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
         else:
             found = Examples(data.images.flatten(1), data.shape, data.levels)
     if binarise:
-        if found.x.is_floating_point() and (found.x.min() < 0 or found.x.max() > 1):
-            raise ValueError(
-                f"{source} lies in [{found.x.min():.6g}, {found.x.max():.6g}]; wanted grey pixels within "
-                "[0, 1] to binarise"
-            )
+        if found.x.is_floating_point():
+            _require.within_unit_interval(source, found.x, "grey pixels within [0, 1] to binarise")
     elif likelihood == "bernoulli":
         grey = int(((found.x != 0) & (found.x != 1)).sum())
         if grey:
@@ -141,9 +139,7 @@ def _from_file(path: Path, split: str) -> Examples:
     if whole and (array.min() < 0 or array.max() > 255):
         raise ValueError(f"{path} holds whole numbers outside 0 to 255; wanted grey levels, or floats")
     x = torch.as_tensor(array.astype("uint8" if whole else "float32")).flatten(1)
-    if not bool(torch.isfinite(x).all()):
-        bad = int((~torch.isfinite(x)).sum())
-        raise ValueError(f"{path} holds {bad} pixels that are NaN or infinite; wanted finite numbers")
+    _require.finite(str(path), x)
     levels = 2 if whole and array.max() <= 1 else 256
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     tenth = len(x) // 10

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from vae_lib import _require
 from vae_lib.evaluation.arguments import check_examples, evaluating
-from vae_lib.evaluation.likelihood import estimate
+from vae_lib.evaluation.likelihood import LogLikelihood, estimates
 from vae_lib.models import VAE
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.surroundings import noise, seeds
@@ -214,9 +214,12 @@ def _measure(
     model: VAE, x: Tensor, k: int, seed: int, best: _Gaussians, full: _Gaussians
 ) -> tuple[Tensor, ...]:
     """The columns of `InferenceGaps` for these examples."""
-    best_result = estimate(model, x, k, None, seed, posterior=best)
-    full_result = best_result if full is best else estimate(model, x, k, None, seed, posterior=full)
-    own_result = estimate(model, x, k, None, seed)
+
+    def estimate(posterior: _Gaussians | None) -> LogLikelihood:
+        return estimates(model, x, (k,), None, seed, posterior=posterior)[0]
+
+    best_result, own_result = estimate(best), estimate(None)
+    full_result = best_result if full is best else estimate(full)
     log_p, best_elbo, elbo = full_result.value, best_result.elbo, own_result.elbo
     return (
         log_p - best_elbo,

@@ -166,22 +166,7 @@ def log_likelihood(
         _require.positive_integer("chunk", chunk)
     check_examples(model, x)
     check_conditions(model, x, y)
-    return estimate(model, x, k, chunk, seed, y=y, progress=progress)
-
-
-def estimate(
-    model: Any,
-    x: Tensor,
-    k: int,
-    chunk: int | None,
-    seed: int,
-    *,
-    y: Tensor | None = None,
-    posterior: Callable[[slice], Distribution] | None = None,
-    progress: bool = False,
-) -> LogLikelihood:
-    """`log_likelihood` of checked arguments; `posterior(rows)` stands in for the encoder."""
-    return estimates(model, x, (k,), chunk, seed, y=y, posterior=posterior, progress=progress)[0]
+    return estimates(model, x, (k,), chunk, seed, y=y, progress=progress)[0]
 
 
 def estimates(
@@ -195,7 +180,10 @@ def estimates(
     posterior: Callable[[slice], Distribution] | None = None,
     progress: bool = False,
 ) -> list[LogLikelihood]:
-    """What `estimate` finds with the first k samples, for every k of the ascending `ks`, in one pass."""
+    """`log_likelihood` with the first k samples, for every k of the ascending `ks`, in one pass.
+
+    The arguments are checked already; `posterior(rows)` stands in for the encoder.
+    """
     streams = seeds(seed)
     keep_the_heap()
     with evaluating(model) as device, tqdm(total=len(x), unit="example", disable=not progress) as bar:

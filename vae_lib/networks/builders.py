@@ -8,12 +8,12 @@ from torch.distributions import Distribution
 
 from vae_lib import _require
 from vae_lib.models import VAE
-from vae_lib.networks._choices import depth_of, encoder_of, likelihood_of, posterior_of, prior_of
-from vae_lib.networks._recipe import noting_the_recipe
-from vae_lib.networks._seed import seeded
+from vae_lib.networks.choices import depth_of, encoder_of, likelihood_of, posterior_of, prior_of
 from vae_lib.networks.coders import Decoder
 from vae_lib.networks.convolutional import check_image, conv_decoder_network, conv_encoder_network
 from vae_lib.networks.perceptron import mlp
+from vae_lib.networks.recipe import noting_the_recipe
+from vae_lib.networks.seed import seeded
 
 __all__ = ["conv_vae", "mlp_vae"]
 
