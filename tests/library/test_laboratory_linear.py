@@ -88,6 +88,13 @@ class TestEvidence:
         assert time.perf_counter() - started < 1.0
         np.testing.assert_allclose(value, dense_log_evidence(model, x), rtol=0, atol=1e-9)
 
+    def test_lists_become_float64(self):
+        listed = LinearGaussianModel([[1.0], [2.0]], [0.5, 0.0], 1)
+        x = torch.tensor([[0.3, -1.0]], dtype=torch.float64)
+        np.testing.assert_allclose(listed.log_evidence(x), dense_log_evidence(listed, x), rtol=1e-14)
+        assert waterfill([4.0, 0.1], 1).weight_squared.tolist() == [3.0, 0.0]
+        assert waterfill([4.0, 0.1], 1).rate.dtype == torch.float64
+
     def test_density_integrates_to_one(self):
         model = random_model(1, pixels=2, latent=1)
         u = torch.linspace(-14, 14, 401, dtype=torch.float64)
@@ -457,7 +464,8 @@ class TestRefusals:
             (torch.ones(3, 1), torch.full((3,), math.inf), 1.0, "bias holds 3 values"),
             (torch.ones(3, 1), torch.zeros(3).double(), 1.0, "bias has dtype torch.float64"),
             (torch.ones(3, 1).long(), torch.zeros(3), 1.0, "weight has dtype torch.int64"),
-            ([[1.0]], torch.zeros(1), 1.0, r"weight is of type list; wanted a torch\.Tensor"),
+            ([["a"]], torch.zeros(1), 1.0, r"weight is \[\['a'\]\]; wanted numbers"),
+            ([[1.0]], torch.zeros(1), 1.0, "bias has dtype torch.float32; wanted that of weight"),
             (torch.ones(3, 1), torch.zeros(3), "narrow", "variance is 'narrow'; wanted a number"),
         ],
     )

@@ -11,6 +11,7 @@ import torch
 from torch.distributions import (
     Categorical,
     Exponential,
+    Gumbel,
     MixtureSameFamily,
     Normal,
     StudentT,
@@ -149,6 +150,10 @@ class TestAnyLaw:
         (lambda: QuantileModel(Normal(torch.zeros(2), 1.0), 0.1), r"law has batch shape \(2,\)"),
         (lambda: QuantileModel(Exponential(double(1.0)[0]), 0.1), "wanted the whole real line"),
         (lambda: QuantileModel(StudentT(double(3.0)[0]), 0.1), "law is StudentT, which has no cdf"),
+        (
+            lambda: QuantileModel(Gumbel(double(0.0)[0], double(1.0)[0]), 0.1),
+            r"law is Gumbel, whose cdf fails far out \(.*\); wanted .* validate_args=False$",
+        ),
         (lambda: QuantileModel(gaussian(), 1e-5), "std is 1e-05, and the law has gaps that need"),
         (lambda: QuantileModel(gaussian(), 1).decoder(double(math.nan)), "z holds 1 value that is NaN"),
         (lambda: QuantileModel(gaussian(), 1).log_evidence(double(math.inf)), "x holds 1 value"),

@@ -59,7 +59,7 @@ def score_function(
 
     Raises:
         ValueError: q is not given by finite parameters that fit, n is below 1 (below 2 with
-            "leave_one_out"), baseline is something else, or log_joint returns another shape.
+            "leave_one_out"), baseline is something else, or log_joint returns another shape or is not finite.
 
     Book: chapter 6 (the score function). Source: Williams (1992); Ranganath et al. (2014); Mnih and
     Rezende (2016) for "leave_one_out".

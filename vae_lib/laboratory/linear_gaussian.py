@@ -1,6 +1,7 @@
 """Linear decoder, Gaussian noise: probabilistic PCA and the linear VAE in closed form."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch.distributions import MultivariateNormal
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
+from vae_lib.laboratory._tables import table
 
 __all__ = ["LinearGaussianModel"]
 
@@ -24,7 +26,7 @@ class LinearGaussianModel:
     ever built. Values are in nats, one per example. Gradients flow through every method.
 
     Args:
-        weight: W, (D, q).
+        weight: W, (D, q). Lists become float64.
         bias: b, (D,).
         variance: sigma squared, a positive number.
 
@@ -46,10 +48,11 @@ class LinearGaussianModel:
 
     def __init__(
         self,
-        weight: Float[Tensor, "pixels latent"],
-        bias: Float[Tensor, " pixels"],
+        weight: Float[Tensor, "pixels latent"] | Sequence[Sequence[float]],
+        bias: Float[Tensor, " pixels"] | Sequence[float],
         variance: float | int | Float[Tensor, ""],
     ) -> None:
+        weight, bias = table("weight", weight), table("bias", bias)
         _require.floating("weight", weight)
         _require.shape("weight", weight, (None, None), "(D, q)")
         if weight.numel() == 0:

@@ -70,6 +70,12 @@ class QuantileModel:
             raise ValueError(f"law lives on {law.support}; wanted the whole real line")
         try:
             law.cdf(_LINE)
+        except ValueError as error:  # some laws refuse the numbers that they themselves compute on the way
+            reason = str(error).partition(", but")[0].partition("\n")[0]
+            raise ValueError(
+                f"law is {type(law).__name__}, whose cdf fails far out ({reason}); "
+                "wanted a cdf on the whole line: build it with validate_args=False"
+            ) from error
         except NotImplementedError:
             raise ValueError(f"law is {type(law).__name__}, which has no cdf; wanted one that has") from None
         self.law = law
