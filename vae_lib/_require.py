@@ -60,8 +60,6 @@ def positive_integer(name: str, value: int) -> None:
     """Refuse zero, negative counts and counts that are no integers."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
-    if value >= 2**63:  # no tensor has so many elements, and torch's complaint would name no argument
-        raise ValueError(f"{name} is {value!r}; wanted an integer below 2**63")
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:

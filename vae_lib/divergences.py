@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib._gaussian import kl_of_parts
 
 __all__ = [
     "Estimate",
@@ -130,7 +131,7 @@ def kl_diagonal_gaussian(
     precision = torch.exp(-prior_log_var) if isinstance(prior_log_var, Tensor) else _exp(-prior_log_var)
     delta = log_var - prior_log_var
     distance = (mean - prior_mean).square() * precision
-    return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
+    return kl_of_parts(torch.expm1(delta), delta, distance)
 
 
 def kl_multivariate_gaussian(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["Parser", "Usage", "complain", "run", "start"]
+__all__ = ["Parser", "Usage", "complain", "refuse_huge", "run", "start"]
 
 _SIGPIPE = 13  # Windows has no such signal
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|[Ss]torage size calculation overflowed")
@@ -60,6 +60,19 @@ def complain(program: str, error: BaseException, code: int = 2) -> int:
     return code
 
 
+def refuse_huge(name: str, value: object) -> None:
+    """Refuse an integer that torch cannot hold; its own complaint would name no argument.
+
+    Example:
+        >>> refuse_huge("--latent", 2**63)
+        Traceback (most recent call last):
+        ...
+        ValueError: --latent is 9223372036854775808; wanted an integer below 2**63
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}; wanted an integer below 2**63")
+
+
 def run(
     parser: Parser,
     argv: list[str],
@@ -86,8 +99,10 @@ def run(
     """
     try:
         arguments = parser.parse_args(argv)
+        for name, value in vars(arguments).items():
+            refuse_huge(f"argument {name}", value)
         arguments.words = [*parser.prog.split(), *argv]
-    except Usage as error:
+    except (Usage, ValueError) as error:
         return complain(parser.prog, error)
     except SystemExit:  # --help
         return 0

@@ -1,13 +1,12 @@
 """Linear decoder, Gaussian noise: probabilistic PCA and the linear VAE in closed form."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vae_lib import _require
+from vae_lib._gaussian import log_density
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
 
@@ -173,7 +172,7 @@ class LinearGaussianModel:
         whitened = torch.linalg.solve_triangular(factor, (y @ self.weight).T, upper=False)  # (q, batch)
         distance = (y.square().sum(-1) - whitened.square().sum(0)) / self.variance
         log_det = (pixels - latent) * self.variance.log() + 2 * factor.diagonal().log().sum()
-        return -0.5 * (pixels * math.log(2 * math.pi) + log_det + distance)
+        return log_density(distance, log_det, dims=pixels)
 
     def posterior(self, x: Float[Tensor, "batch pixels"]) -> MultivariateNormal:
         r"""p(z|x), one Gaussian for each x; all have the same covariance.

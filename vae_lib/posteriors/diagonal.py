@@ -1,13 +1,12 @@
 """A Gaussian whose latents are independent."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from vae_lib import _require
+from vae_lib._gaussian import log_density
 from vae_lib.posteriors._check import check_features
 from vae_lib.posteriors.log_var import bounded_log_var
 
@@ -64,8 +63,8 @@ class DiagonalNormal(Independent):
         mean, std = self.base_dist.loc, self.base_dist.scale  # (batch, latent) each
         standard = Normal(torch.zeros_like(mean), torch.ones_like(std), validate_args=False)
         noise = standard.rsample(torch.Size(sample_shape))  # ε, (k, batch, latent)
-        squares = noise.square().sum(-1) + self.log_var.sum(-1)  # (k, batch)
-        return mean + std * noise, -0.5 * (squares + math.log(2 * math.pi) * mean.shape[-1])
+        log_q = log_density(noise.square().sum(-1), self.log_var.sum(-1), dims=mean.shape[-1])  # (k, batch)
+        return mean + std * noise, log_q
 
 
 class Diagonal(nn.Module):
