@@ -77,7 +77,7 @@ def run(
     parser: Parser,
     argv: list[str],
     action: Callable[[argparse.Namespace], int | None],
-    stopped: Callable[[argparse.Namespace], str] = lambda arguments: "stopped",
+    stopped: str | Callable[[argparse.Namespace], str] = "stopped",
 ) -> int:
     """Parse the words and act on them; whatever goes wrong becomes one line and an exit code.
 
@@ -86,7 +86,7 @@ def run(
         argv: The words after the command.
         action: What to do with the parsed arguments, `words` among them: those that were given. It may
             return an exit code of its own.
-        stopped: What to say when the user stops it, from the arguments.
+        stopped: What to say when the user stops it, or a function of the arguments that knows.
 
     Returns:
         0, or 2 for bad input, 1 for a training that diverged or for too little memory, 130 if the user
@@ -122,7 +122,8 @@ def run(
             raise
         return complain(parser.prog, MemoryError("not enough memory for so large a model or batch"), code=1)
     except KeyboardInterrupt:
-        return complain(parser.prog, RuntimeError(stopped(arguments)), code=130)
+        text = stopped(arguments) if callable(stopped) else stopped.format(**vars(arguments))
+        return complain(parser.prog, RuntimeError(text), code=130)
 
 
 def start(program: str, main: Callable[[], int]) -> int:
