@@ -84,8 +84,6 @@ def integer_within(name: str, value: int, lowest: int, highest: int | None = Non
 def positive_integer(name: str, value: int) -> None:
     """Refuse zero, negative counts and counts that are no integers."""
     integer_within(name, value, lowest=1)
-    if value >= 2**63:  # no tensor has so many elements, and torch's complaint would name no argument
-        raise ValueError(f"{name} is {value!r}; wanted an integer below 2**63")
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib._gaussian import kl_of_parts
 
 __all__ = [
     "Estimate",
@@ -142,7 +143,7 @@ def kl_diagonal_gaussian(
             )
     delta = log_var - prior_log_var
     distance = _standardised(mean - prior_mean, prior_log_var).square()
-    return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
+    return kl_of_parts(torch.expm1(delta), delta, distance)
 
 
 def kl_multivariate_gaussian(

@@ -10,7 +10,6 @@ A model asks for its prior anew in every step, so a prior may have parameters an
     model.prior.log_prob(z)                         # (k, batch) for z (k, batch, latent)
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, register_kl
 
 from vae_lib import _require
+from vae_lib._gaussian import kl_of_parts, log_density
 from vae_lib.posteriors import Diagonal, DiagonalNormal, Mixture, aggregate_posterior
 
 __all__ = ["MixturePrior", "StandardNormal", "VampPrior"]
@@ -61,13 +61,13 @@ class _Standard(Independent):
 
     def log_prob(self, value: Tensor) -> Tensor:
         distance = (value - self.base_dist.loc).square().sum(-1)
-        return -0.5 * (distance + math.log(2 * math.pi) * self.event_shape[0])
+        return log_density(distance, 0.0, dims=self.event_shape[0])
 
 
 @register_kl(DiagonalNormal, _Standard)
 def _kl_from_standard(q: DiagonalNormal, p: _Standard) -> Tensor:
     mean, std = q.base_dist.loc, q.base_dist.scale
-    return 0.5 * (mean.square() + std.square() - q.log_var - 1).sum(-1)
+    return kl_of_parts(std.square() - 1, q.log_var, mean.square())
 
 
 class MixturePrior(nn.Module):

@@ -304,9 +304,15 @@ BAD = [
     (["train", "--data", "cut.npz"], "cut.npz is no file of NumPy arrays"),
     (["train", "--data", "open.npy"], "open.npy is no file of NumPy arrays"),
     (["train", "--data", "red\x1b[31m.npy"], "red\\x1b[31m.npy is no file of NumPy arrays"),
-    (["train", "--latent", "9" * 30], "wanted an integer below 2**63"),
-    (["train", "--samples", "9" * 30], "samples is 999999999999999999999999999999; wanted an integer below"),
-    (["train", "--threads", "9" * 30], "threads is 999999999999999999999999999999; wanted an integer below"),
+    (["train", "--latent", "9" * 30], "--latent is 999999999999999999999999999999; wanted an integer below"),
+    (
+        ["train", "--samples", "9" * 30],
+        "argument samples is 999999999999999999999999999999; wanted an integer",
+    ),
+    (
+        ["train", "--threads", "9" * 30],
+        "argument threads is 999999999999999999999999999999; wanted an integer",
+    ),
     (["train", "--save-every", "-1"], "save_every is -1"),
     (["train", "--samples", "-5"], "samples is -5"),
     (["train", "--objective", "vae"], "objective is 'vae'; wanted one of 'elbo', 'iwae', 'dreg'"),

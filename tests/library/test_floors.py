@@ -4,6 +4,7 @@ Imports are read from the source, so this holds for imports inside functions too
 """
 
 import ast
+import re
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -175,3 +176,54 @@ def test_what_is_allowed():
         "vae_lib.models": "from vae_lib.laboratory import Ring",
     }
     assert violations(modules, {"vae_lib", "vae_lib.laboratory"}) == []
+
+
+# a formula, how one writes it by hand, and the one module that does; the exercises' own references are
+# written out on purpose
+FORMULAS = {
+    "ln of a mean of exponentials": (r"logsumexp\([^#\n]*\)[^#\n]* - math\.log\(", "vae_lib.bounds.weights"),
+    "2π in a Gaussian density": (
+        r"log\(2(?:\.0)? \* (?:math|np|torch)\.pi\b(?! /)|sqrt\(2(?:\.0)? \* (?:math|np|torch)\.pi"
+        r"|2(?:\.0)? \* (?:math|np|torch)\.pi \* \w+\)\.log\(",
+        "vae_lib._gaussian",
+    ),
+    "KL between diagonal Gaussians": (
+        r"0\.5 \* \([^#\n]*(?:excess|expm1|exp\(\)|square\(\))[^#\n]* - [^#\n]*(?:log|delta)"
+        r"[^#\n]*\)\.sum\(-1\)",
+        "vae_lib._gaussian",
+    ),
+    "half a cosine": (r"1(?:\.0)? \+ math\.cos\(math\.pi", "vae_lib.training.schedules"),
+}
+
+
+def written_by_hand(pattern: str, modules: dict[str, str]) -> set[str]:
+    return {
+        name
+        for name, source in modules.items()
+        if ".exercises.catalogue" not in name and re.search(pattern, source)
+    }
+
+
+@pytest.mark.parametrize(("pattern", "home"), FORMULAS.values(), ids=FORMULAS)
+def test_a_formula_stands_once(pattern, home):
+    assert written_by_hand(pattern, sources()) == {home}
+
+
+@pytest.mark.parametrize(
+    ("formula", "line"),
+    [
+        ("ln of a mean of exponentials", "slack = torch.logsumexp(log_w, 0).mean().item() - math.log(k)"),
+        ("2π in a Gaussian density", "return -0.5 * (distance + math.log(2 * math.pi) * dims)"),
+        ("2π in a Gaussian density", "return (-0.5 * ((2 * math.pi * variance).log() + x)).sum()"),
+        ("2π in a Gaussian density", "weight = torch.exp(-0.5 * u**2) * step / math.sqrt(2 * math.pi)"),
+        (
+            "KL between diagonal Gaussians",
+            "return 0.5 * (mean.square() + std.square() - q.log_var - 1).sum(-1)",
+        ),
+        ("KL between diagonal Gaussians", "return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)"),
+        ("half a cosine", "optimiser.step(rate * 0.5 * (1 + math.cos(math.pi * step / steps)))"),
+    ],
+)
+def test_a_second_copy_would_be_seen(formula, line):
+    pattern, _ = FORMULAS[formula]
+    assert written_by_hand(pattern, {"vae_lib.some": line}) == {"vae_lib.some"}

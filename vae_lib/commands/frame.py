@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["Parser", "Usage", "add_evaluation", "complain", "run", "start"]
+__all__ = ["Parser", "Usage", "add_evaluation", "complain", "refuse_huge", "run", "start"]
 
 _SIGPIPE = 13  # Windows has no such signal
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|[Ss]torage size calculation overflowed")
@@ -85,11 +85,24 @@ def complain(program: str, error: BaseException | str, code: int = 2) -> int:
     return code
 
 
+def refuse_huge(name: str, value: object) -> None:
+    """Refuse an integer that torch cannot hold; its own complaint would name no argument.
+
+    Example:
+        >>> refuse_huge("--latent", 2**63)
+        Traceback (most recent call last):
+        ...
+        ValueError: --latent is 9223372036854775808; wanted an integer below 2**63
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}; wanted an integer below 2**63")
+
+
 def run(
     parser: Parser,
     argv: list[str],
     action: Callable[[argparse.Namespace], int | None],
-    stopped: Callable[[argparse.Namespace], str] = lambda arguments: "stopped",
+    stopped: str | Callable[[argparse.Namespace], str] = "stopped",
 ) -> int:
     """Parse the words and act on them; whatever goes wrong becomes one line and an exit code.
 
@@ -98,7 +111,7 @@ def run(
         argv: The words after the command.
         action: What to do with the parsed arguments, `words` among them: those that were given. It may
             return an exit code of its own.
-        stopped: What to say when the user stops it, from the arguments.
+        stopped: What to say when the user stops it, or a function of the arguments that knows.
 
     Returns:
         0, or 2 for bad input, 1 for a training that diverged or for too little memory, 130 if the user
@@ -111,8 +124,10 @@ def run(
     """
     try:
         arguments = parser.parse_args(argv)
+        for name, value in vars(arguments).items():
+            refuse_huge(f"argument {name}", value)
         arguments.words = [*parser.prog.split(), *argv]
-    except Usage as error:
+    except (Usage, ValueError) as error:
         return complain(parser.prog, error)
     except SystemExit:  # --help
         return 0
@@ -134,7 +149,8 @@ def run(
             raise
         return complain(parser.prog, MemoryError("not enough memory for so large a model or batch"), code=1)
     except KeyboardInterrupt:
-        return complain(parser.prog, RuntimeError(stopped(arguments)), code=130)
+        text = stopped(arguments) if callable(stopped) else stopped.format(**vars(arguments))
+        return complain(parser.prog, RuntimeError(text), code=130)
 
 
 def start(program: str, main: Callable[[], int]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_lib.commands.frame import Parser, run
+from vae_lib.commands.frame import Parser, refuse_huge, run
 
 if TYPE_CHECKING:  # --help shall not wait for torch
     from torch import Tensor
@@ -347,6 +347,9 @@ def _build(arguments: argparse.Namespace, pixels: int, shape: tuple[int, int] | 
 
 def _sizes(option: str, text: str) -> list[int]:
     try:
-        return [int(size) for size in text.split(",")]
+        sizes = [int(size) for size in text.split(",")]
     except ValueError as error:
         raise ValueError(f"{option} is {text!r}; wanted sizes such as 128 or 256,64") from error
+    for size in sizes:
+        refuse_huge(option, size)
+    return sizes

@@ -1,6 +1,5 @@
 """Why the ELBO lies below ln p(x): what the family cannot express, and what the encoder misses."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from vae_lib import _require
 from vae_lib.evaluation.arguments import check_examples, evaluating
 from vae_lib.evaluation.likelihood import LogLikelihood, estimates
 from vae_lib.models import VAE
+from vae_lib.training import schedules
 from vae_lib.training.optimisers import Adam
 from vae_lib.training.surroundings import noise, seeds
 
@@ -194,7 +194,7 @@ def _best_gaussian(
         log_w = _log_joint(model, x, z) - q(detach=True).log_prob(z)  # (samples, batch)
         optimiser.zero_grad()
         (-log_w.mean(0).sum()).backward()  # a sum: every example climbs by itself
-        optimiser.step(learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        optimiser.step(schedules.cosine(learning_rate, step, steps))
     with torch.no_grad():
         q.reset(_elbo(model, x, q()) < _elbo(model, x, _Gaussians(*start, family)()))
     return q

@@ -39,6 +39,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from vae_lib.bounds import log_mean_exp
 from vae_lib.explorables._explorable import CSS_FILE, SCRIPT_FILES, Explorable, in_book_build, script
 from vae_lib.explorables._network import base64_bytes, base64_floats, layers
 from vae_lib.explorables._pictures import strip
@@ -167,7 +168,7 @@ def _scalar_bounds(
     noise = torch.randn(k, 20_000, generator=generator, dtype=torch.float64)
     z = m + math.sqrt(v) * noise  # (k, draws)
     log_ratio = posterior.log_prob(z) - q.log_prob(z)
-    slack = torch.logsumexp(log_ratio, 0).mean().item() - math.log(k)
+    slack = log_mean_exp(log_ratio, dim=0).mean().item()
     kl = torch.distributions.kl_divergence
     return (
         evidence - kl(q, posterior).item(),

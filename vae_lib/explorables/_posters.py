@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -25,7 +26,8 @@ Density = Callable[[np.ndarray], np.ndarray]
 
 
 def _normal(mean: float, variance: float) -> Density:
-    return lambda x: np.exp(-0.5 * (x - mean) ** 2 / variance) / math.sqrt(2 * math.pi * variance)
+    normal = torch.distributions.Normal(mean, math.sqrt(variance))
+    return lambda x: normal.log_prob(torch.as_tensor(x)).exp().numpy()
 
 
 def _png(fig: Figure) -> bytes:

@@ -8,8 +8,10 @@ from functools import cache
 import numpy as np
 import torch
 
+from vae_lib.bounds import log_mean_exp
 from vae_lib.explorables._explorable import Explorable
 from vae_lib.laboratory import Ring, samples_needed
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["monte_carlo_wall", "noise_to_ring"]
 
@@ -66,7 +68,8 @@ def monte_carlo_wall() -> Explorable:
 
 
 def _log_evidence() -> float:
-    return -0.5 * D * (math.log(2 * math.pi * (1 + S**2)) + 1)
+    typical = torch.tensor(D * (1 + S**2), dtype=torch.float64)  # of the squared length of x
+    return log_normal(typical, 1 + S**2, D).item()
 
 
 @cache
@@ -96,8 +99,7 @@ def _wall_poster() -> bytes:
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(REPEATS, N, D, generator=generator, dtype=torch.float64)
     square = (z - math.sqrt(1 + S**2)).square().sum(-1)
-    log_w = -0.5 * square / S**2 - 0.5 * D * math.log(2 * math.pi * S**2)
-    estimate = torch.logsumexp(log_w, 1) - math.log(N)
+    estimate = log_mean_exp(log_normal(square, S**2, D), dim=1)
     fig, ax = figures.new(height=3.2)
     figures.points(ax, np.arange(1, REPEATS + 1), estimate, role="generative", markersize=5)
     figures.hline(ax, _log_evidence(), label="exact ln p(x)", at="left")

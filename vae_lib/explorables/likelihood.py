@@ -12,6 +12,7 @@ from torch import Tensor
 from vae_lib.data import load
 from vae_lib.explorables._explorable import Explorable
 from vae_lib.laboratory import waterfill
+from vae_lib.laboratory._gaussian import log_normal
 from vae_lib.likelihoods import ContinuousBernoulli
 
 __all__ = ["grey_bernoulli", "sigma_weight"]
@@ -94,7 +95,7 @@ def _log_evidence(noise: float) -> float:
     eigenvalues = _spectrum()
     variance = noise + waterfill(eigenvalues, noise).weight_squared
     variance[LATENTS:] = noise
-    return (-0.5 * ((2 * math.pi * variance).log() + eigenvalues / variance)).sum().item()
+    return log_normal(eigenvalues, variance).sum().item()
 
 
 def _grey(x: Tensor) -> tuple[Tensor, Tensor]:

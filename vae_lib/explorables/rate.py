@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from vae_lib.explorables._explorable import Explorable
 from vae_lib.laboratory import grid_elbo_surgery, grid_log_evidence
+from vae_lib.laboratory._quadrature import standard_normal_nodes
 
 __all__ = ["rate_and_distortion"]
 
@@ -59,8 +59,7 @@ def _start():
         return torch.distributions.Normal(_decoder(z[:, 0])[:, None], NOISE).log_prob(x[:, 0])
 
     log_evidence = grid_log_evidence(log_likelihood, data[:, None], latent_dim=1, points=4801).mean()
-    u = torch.linspace(-8, 8, 801, dtype=torch.float64)
-    weight = torch.exp(-0.5 * u**2) * (u[1] - u[0]) / math.sqrt(2 * math.pi)
+    u, weight = standard_normal_nodes(reach=8.0, points=801)
     fits = torch.distributions.Normal(_decoder(means[:, None] + STD * u), NOISE).log_prob(data[:, None])
     elbo = (weight * fits).sum(-1).mean() - parts.average_kl
     return parts, elbo.item(), log_evidence.item()

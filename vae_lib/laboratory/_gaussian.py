@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor
 
+from vae_lib._gaussian import log_density
+
 __all__ = ["log_normal"]
 
 
@@ -11,9 +13,8 @@ def log_normal(squared_error: Tensor, variance: Tensor | float | int, dims: int 
     r"""ln N(x; m, variance I) for x in `dims` dimensions, from the squared length of x - m.
 
     >>> import torch
-    >>> log_normal(torch.tensor(4.0), variance=1 / (2 * math.pi)) / math.pi
-    tensor(-4.)
+    >>> log_normal(torch.tensor([0.0, 4.0]), variance=4.0)
+    tensor([-1.6121, -2.1121])
     """
-    scale = 2 * math.pi * variance
-    log_scale = scale.log() if isinstance(scale, Tensor) else math.log(scale)
-    return -0.5 * (dims * log_scale + squared_error / variance)
+    log_variance = variance.log() if isinstance(variance, Tensor) else math.log(variance)
+    return log_density(squared_error / variance, dims * log_variance, dims)

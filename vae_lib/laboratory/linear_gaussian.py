@@ -1,6 +1,5 @@
 """Linear decoder, Gaussian noise: probabilistic PCA and the linear VAE in closed form."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vae_lib import _require
+from vae_lib._gaussian import log_density
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
 from vae_lib.laboratory._tables import table
@@ -185,7 +185,7 @@ class LinearGaussianModel:
         error = (y - code @ upper.T).square().sum(-1) + (code @ lower.T).square().sum(-1)
         distance = error / self.variance
         log_det = (pixels - latent) * self.variance.log() + 2 * factor.diagonal().log().sum()
-        return -0.5 * (pixels * math.log(2 * math.pi) + log_det + distance)
+        return log_density(distance, log_det, dims=pixels)
 
     def posterior(self, x: Float[Tensor, "batch pixels"]) -> MultivariateNormal:
         r"""p(z|x), one Gaussian for each x; all have the same covariance.

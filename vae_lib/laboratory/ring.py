@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib._ring import STRETCH, bend
+from vae_lib.laboratory._gaussian import log_normal
 
 __all__ = ["Ring"]
 
@@ -175,7 +176,7 @@ class Ring:
             log_kernel = torch.special.i0e(radius * rho / variance).log()
             log_kernel = log_kernel - (radius - rho).square() / (2 * variance)
             out.copy_(torch.logsumexp(r.log() - 0.5 * r.square() + log_width + log_kernel, -1))
-        return log_p - math.log(2 * math.pi * variance)
+        return log_p + log_normal(log_p.new_zeros(()), variance, dims=2)
 
     def ceiling(self, variance: float | int) -> Float[Tensor, ""]:
         r"""The average ln p over the ring of the VAE that knows the ring and adds noise.

@@ -199,7 +199,7 @@ class SmallestVAE:
             return mean.clone()
         steepest = (m.abs() / v).max().item()
         # ln p is at least the ELBO, and beyond h it can gain no more than e^(-h²/2): leave off e^-37
-        missing = 37.0 - 0.5 * math.log(2 * math.pi * self.variance) - self.elbo(m, v).min().item()
+        missing = 37.0 + log_normal(torch.zeros(()), self.variance).item() - self.elbo(m, v).min().item()
         half_width = math.sqrt(2.0 * max(32.0, missing))
         # ten nodes for every v / m, the width of the decoder's step
         points = 2 * math.ceil(half_width * max(250.0, 10.0 * steepest)) + 1

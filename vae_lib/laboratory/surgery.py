@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.bounds import log_mean_exp
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
 
@@ -108,7 +109,7 @@ def grid_elbo_surgery(mean: Float[Tensor, "codes latent"], std: Float[Tensor, "c
     for table, prior in zip(tables[0].split(rows), priors[0].split(rows), strict=True):
         log_q = table.unsqueeze(1) + tables[1]  # (rows, points, N)
         log_p = prior.unsqueeze(1) + priors[1]  # (rows, points)
-        log_aggregate = torch.logsumexp(log_q, -1) - math.log(codes)
+        log_aggregate = log_mean_exp(log_q, dim=-1)
         information = information + (log_q.exp() * (log_q - log_aggregate.unsqueeze(-1))).sum()
         aggregate_kl = aggregate_kl + (log_aggregate.exp() * (log_aggregate - log_p)).sum()
     return ElboSurgery(average_kl, information * cell / codes, aggregate_kl * cell)

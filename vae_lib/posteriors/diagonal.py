@@ -1,6 +1,5 @@
 """A Gaussian whose latents are independent."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from vae_lib import _require
+from vae_lib._gaussian import log_density
 from vae_lib.posteriors._check import check_features
 from vae_lib.posteriors.log_var import bounded_log_var
 
@@ -71,8 +71,8 @@ class DiagonalNormal(Independent):
         mean, std = self.base_dist.loc, self.base_dist.scale  # (batch, latent) each
         standard = Normal(torch.zeros_like(mean), torch.ones_like(std), validate_args=False)
         noise = standard.rsample(torch.Size(sample_shape))  # ε, (k, batch, latent)
-        squares = noise.square().sum(-1) + self.log_var.sum(-1)  # (k, batch)
-        return mean + std * noise, -0.5 * (squares + math.log(2 * math.pi) * mean.shape[-1])
+        log_q = log_density(noise.square().sum(-1), self.log_var.sum(-1), dims=mean.shape[-1])  # (k, batch)
+        return mean + std * noise, log_q
 
 
 class Diagonal(nn.Module):

@@ -4,7 +4,7 @@ import math
 
 from vae_lib.training.config import TrainConfig
 
-__all__ = ["beta", "learning_rate"]
+__all__ = ["beta", "cosine", "learning_rate"]
 
 _STAGES = 8
 _PARTS = (3**_STAGES - 1) // 2  # 1 + 3 + ... + 3^7 = 3280 epochs in the paper
@@ -47,10 +47,20 @@ def learning_rate(config: TrainConfig, step: int, steps_in_epoch: int) -> float:
     if config.schedule == "constant":
         return config.learning_rate
     if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
+        return cosine(config.learning_rate, step, total)
     ends = ((3**i - 1) // 2 for i in range(1, _STAGES))  # of the stages but the last: 1, 4, 13, ...
     stage = sum(step * _PARTS >= end * total for end in ends)
     return config.learning_rate * round(10 ** (1 - stage / 7), 1) / 10
+
+
+def cosine(learning_rate: float, step: int, total: int) -> float:
+    """From the learning rate down to zero, along half a cosine.
+
+    Example:
+        >>> [round(cosine(1.0, step, total=4), 3) for step in range(5)]
+        [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    return learning_rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 def beta(config: TrainConfig, step: int, steps_in_epoch: int) -> float:
