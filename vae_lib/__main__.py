@@ -1,11 +1,10 @@
 """`python -m vae_lib`: train a model, evaluate it, sample from it, audit what is said of it."""
 
-import argparse
 import importlib
 import sys
 
 import vae_lib.commands
-from vae_lib.commands.frame import Parser, Usage, complain
+from vae_lib.commands.frame import Parser, Usage, complain, start
 
 __all__ = ["main"]
 
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0 if all is well, 2 if the input was bad, 1 if something else failed, 130 if the user stopped
-        it.
+        it. As a process also 141, if nobody reads its output to the end.
 
     Example:
         >>> main(["--version"])
@@ -55,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
         usage=f"{_PROGRAM} COMMAND ...",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     try:
@@ -74,4 +72,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(_PROGRAM, main))

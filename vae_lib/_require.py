@@ -9,14 +9,19 @@ from torch import Tensor
 
 __all__ = [
     "finite",
+    "finite_number",
     "floating",
+    "integer_within",
     "number_within",
+    "positive",
     "positive_integer",
     "positive_integers",
     "positive_number",
     "probabilities",
+    "seed",
     "shape",
     "tensor",
+    "within_unit_interval",
 ]
 
 
@@ -56,16 +61,43 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
+def within_unit_interval(name: str, value: Tensor, meaning: str = "it within [0, 1]") -> None:
+    """Refuse numbers below 0 or above 1, such as bytes that were not divided; NaN passes."""
+    if value.min() < 0 or value.max() > 1:
+        raise ValueError(f"{name} lies in [{value.min():.6g}, {value.max():.6g}]; wanted {meaning}")
+
+
+def positive(name: str, value: Tensor) -> None:
+    """Refuse a tensor that holds zero, a negative number or NaN."""
+    if value.numel() and not value.min().item() > 0.0:
+        raise ValueError(f"{name} holds {value.min().item():.6g}; wanted numbers greater than 0")
+
+
+def integer_within(name: str, value: int, lowest: int, highest: int | None = None) -> None:
+    """Refuse a number outside [lowest, highest], and what is no integer."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < lowest or (highest is not None and value > highest):
+        wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
+
+
 def positive_integer(name: str, value: int) -> None:
     """Refuse zero, negative counts and counts that are no integers."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
+    integer_within(name, value, lowest=1)
+    if value >= 2**63:  # no tensor has so many elements, and torch's complaint would name no argument
+        raise ValueError(f"{name} is {value!r}; wanted an integer below 2**63")
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:
     """Refuse a list that holds zero, a negative count or what is no integer."""
     for value in values:
         positive_integer(name, value)
+
+
+def seed(name: str, value: int) -> None:
+    """Refuse what torch's generators take for no seed, or for another one."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is {value!r}; wanted an integer from 0 to 2**63 - 1")
 
 
 def positive_number(name: str, value: float | int | Tensor) -> None:
@@ -75,12 +107,20 @@ def positive_number(name: str, value: float | int | Tensor) -> None:
         raise ValueError(f"{name} is {value!r}; wanted a finite number greater than 0")
 
 
+def finite_number(name: str, value: float | int) -> None:
+    """Refuse NaN, infinity and what is no number."""
+    if not math.isfinite(_number(name, value)):
+        raise ValueError(f"{name} is {value!r}; wanted a finite number")
+
+
 def number_within(name: str, value: float | int | Tensor, lowest: float, highest: float = math.inf) -> None:
     """Refuse a number outside [lowest, highest], NaN and infinity.
 
-    A tensor is trusted: to look into one, a GPU would have to be waited for.
+    A tensor of one number is trusted: to look into it, a GPU would have to be waited for.
     """
     if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; wanted a single number")
         return
     value = _number(name, value)
     if not (lowest <= value <= highest and math.isfinite(value)):
@@ -93,7 +133,9 @@ def _number(name: str, value: float | int | Tensor) -> float | int:
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real
-        raise ValueError(f"{name} is {value!r}; wanted a number")
+        short = isinstance(value, bool | str | None)
+        got = repr(value) if short else f"of type {type(value).__name__}"
+        raise ValueError(f"{name} is {got}; wanted a number")
     return value
 
 
@@ -105,12 +147,18 @@ def probabilities(name: str, rows: Tensor) -> None:
     """
     floating(name, rows)
     finite(name, rows)
-    if rows.numel() == 0 or rows.dim() == 0:
+    if rows.dim() == 0 or rows.shape[-1] == 0:
         raise ValueError(f"{name} has shape {tuple(rows.shape)}; wanted at least one probability")
+    if rows.numel() == 0:  # no rows at all
+        return
     lowest = rows.min().item()
     if lowest < 0.0:
         raise ValueError(f"{name} holds the probability {lowest:.6g}; wanted none below 0")
     totals = rows.sum(-1).reshape(-1)
     worst = totals[(totals - 1.0).abs().argmax()].item()
-    if abs(worst - 1.0) > torch.finfo(rows.dtype).eps ** 0.5:
-        raise ValueError(f"{name} holds a row that sums to {worst:.6g}; wanted rows that sum to 1")
+    room = torch.finfo(rows.dtype).eps ** 0.5
+    if abs(worst - 1.0) > room:
+        digits = 6 if abs(worst - 1.0) > 1e-5 else 12  # rows from a coarser dtype must not "sum to 1"
+        raise ValueError(
+            f"{name} holds a row that sums to {worst:.{digits}g}; wanted rows that sum to 1 within {room:.1e}"
+        )

@@ -16,9 +16,9 @@ from torch import nn
 from vae_lib import _require
 from vae_lib.models import VQVAE, Concatenated, ConditionalVAE, HierarchicalVAE
 from vae_lib.networks import Decoder, GaussianEncoder, mlp
-from vae_lib.networks._choices import depth_of, likelihood_of
-from vae_lib.networks._recipe import noting_the_recipe
-from vae_lib.networks._seed import seeded
+from vae_lib.networks.choices import depth_of, likelihood_of
+from vae_lib.networks.recipe import noting_the_recipe
+from vae_lib.networks.seed import seeded
 
 __all__ = ["conditional_mlp_vae", "hierarchical_mlp_vae", "vq_mlp_vae"]
 

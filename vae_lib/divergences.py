@@ -114,8 +114,8 @@ def kl_diagonal_gaussian(
         (...), summed over the latents, nats. NaN in an example makes that example NaN.
 
     Raises:
-        ValueError: the shapes do not fit, even where broadcasting would hide it, or mean holds no
-            floating-point numbers.
+        ValueError: the shapes do not fit, even where broadcasting would hide it; a tensor holds no
+            floating-point numbers, or a number is not finite.
 
     Book: chapter 2 (between Gaussians), chapter 4 (three forms of the ELBO). Source:
     Kingma and Welling (2014), appendix B.
@@ -129,15 +129,19 @@ def kl_diagonal_gaussian(
     if mean.dim() == 0:
         raise ValueError("mean has shape (); wanted (..., latent)")
     _require.shape("log_var", log_var, tuple(mean.shape), f"the shape of mean, {tuple(mean.shape)}")
+    _require.floating("log_var", log_var)
     for name, value in (("prior_mean", prior_mean), ("prior_log_var", prior_log_var)):
-        if isinstance(value, Tensor) and value.shape not in ((), mean.shape[-1:], mean.shape):
+        if not isinstance(value, Tensor):
+            _require.finite_number(name, value)
+            continue
+        _require.floating(name, value)
+        if value.shape not in ((), mean.shape[-1:], mean.shape):
             raise ValueError(
                 f"{name} has shape {tuple(value.shape)}; wanted a number, "
                 f"{tuple(mean.shape[-1:])} or the shape of mean, {tuple(mean.shape)}"
             )
-    precision = torch.exp(-prior_log_var) if isinstance(prior_log_var, Tensor) else _exp(-prior_log_var)
     delta = log_var - prior_log_var
-    distance = (mean - prior_mean).square() * precision
+    distance = _standardised(mean - prior_mean, prior_log_var).square()
     return 0.5 * (torch.expm1(delta) - delta + distance).sum(-1)
 
 
@@ -165,7 +169,8 @@ def kl_multivariate_gaussian(
         (...), nats.
 
     Raises:
-        ValueError: the shapes do not fit, or a covariance is not symmetric positive definite.
+        ValueError: the shapes do not fit, one of the four holds no floating-point numbers, or a
+            covariance is not symmetric positive definite.
 
     Book: chapter 2 (between Gaussians). Source: Doersch (2016), equation 6.
 
@@ -175,10 +180,12 @@ def kl_multivariate_gaussian(
         ...     mean_q=torch.ones(3), cov_q=eye, mean_p=torch.zeros(3), cov_p=eye)
         tensor(1.5000)
     """
+    means, covariances = {"mean_q": mean_q, "mean_p": mean_p}, {"cov_q": cov_q, "cov_p": cov_p}
+    for name, tensor in (means | covariances).items():
+        _require.floating(name, tensor)
     dim = mean_q.shape[-1] if mean_q.dim() else 0
     if dim == 0:
         raise ValueError(f"mean_q has shape {tuple(mean_q.shape)}; wanted (..., d) with d >= 1")
-    means, covariances = {"mean_q": mean_q, "mean_p": mean_p}, {"cov_q": cov_q, "cov_p": cov_p}
     leading = max(
         *(mean.shape[:-1] for mean in means.values()),
         *(covariance.shape[:-2] for covariance in covariances.values()),
@@ -216,8 +223,8 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         the value is infinite and the standard error NaN.
 
     Raises:
-        ValueError: the shapes differ, there are fewer than two samples, or log_q holds no
-            floating-point numbers.
+        ValueError: the shapes differ, one of the two holds no floating-point numbers, or there are
+            fewer than two samples.
 
     Book: chapter 2 (by sampling). Source: Kingma and Welling (2014), section 2.3, whose first
     estimator samples this term.
@@ -231,6 +238,7 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         True
     """
     _require.floating("log_q", log_q)
+    _require.floating("log_p", log_p)
     _require.shape("log_p", log_p, tuple(log_q.shape), f"the shape of log_q, {tuple(log_q.shape)}")
     if log_q.dim() == 0 or log_q.shape[0] < 2:
         raise ValueError(
@@ -238,7 +246,20 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
             "one sample has no standard error"
         )
     terms = log_q - log_p
+    if terms.numel() == 0:  # no examples, of which torch would warn
+        return Estimate(terms.sum(0), terms.sum(0))
     return Estimate(terms.mean(0), terms.std(0) / terms.shape[0] ** 0.5)
+
+
+def _standardised(shift: Tensor, log_var: Tensor | float | int) -> Tensor:
+    """The shift in standard deviations; 0 where it is 0, however narrow the distribution."""
+    if not isinstance(log_var, Tensor):
+        inverse = _exp(-log_var / 2)
+        if inverse <= torch.finfo(shift.dtype).max:
+            return shift * inverse
+        log_var = shift.new_full((), log_var)
+    # where shift is 0 any width will do: an infinite inverse would make NaN of it and of its gradients
+    return shift * torch.exp(-torch.where(shift != 0, log_var, 0.0) / 2)
 
 
 def _exp(number: float | int) -> float:
@@ -250,11 +271,17 @@ def _exp(number: float | int) -> float:
 
 
 def _cholesky(name: str, covariance: Tensor) -> Tensor:
+    if covariance.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{name} has dtype {covariance.dtype}; wanted float32 or float64, which can be factorised"
+        )
     _require.finite(name, covariance)
-    scale = covariance.abs().amax()
-    skew = (covariance - covariance.mT).abs().amax()
-    if skew > scale * torch.finfo(covariance.dtype).eps ** 0.5:
-        raise ValueError(f"{name} differs from its transpose by {skew.item():.3g}; wanted a symmetric matrix")
+    scale = covariance.abs().amax((-2, -1))
+    skew = (covariance - covariance.mT).abs().amax((-2, -1))
+    asymmetric = skew > scale * torch.finfo(covariance.dtype).eps ** 0.5  # each beside its own scale
+    if bool(asymmetric.any()):
+        worst = skew[asymmetric].max().item()
+        raise ValueError(f"{name} differs from its transpose by {worst:.3g}; wanted a symmetric matrix")
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if bool(failed.any()):
         smallest = torch.linalg.eigvalsh(covariance).min().item()

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, register_kl
 
 from vae_lib import _require
-from vae_lib.posteriors import Diagonal, Mixture, aggregate_posterior
-from vae_lib.posteriors.diagonal import DiagonalNormal
+from vae_lib.posteriors import Diagonal, DiagonalNormal, Mixture, aggregate_posterior
 
 __all__ = ["MixturePrior", "StandardNormal", "VampPrior"]
 
@@ -210,8 +209,7 @@ class VampPrior(nn.Module):
         wanted = tuple(self.raw.shape)
         _require.shape("data", data, wanted, f"{wanted}: one example for each pseudo-input")
         _require.finite("data", data)
-        if data.min() < 0 or data.max() > 1:
-            raise ValueError(f"data lies in [{data.min():.6g}, {data.max():.6g}]; wanted it within [0, 1]")
+        _require.within_unit_interval("data", data)
         self.raw.copy_(torch.logit(0.01 + 0.98 * data.to(self.raw)))
 
     def forward(self) -> Mixture:

@@ -147,3 +147,11 @@ def test_no_package_registry_is_named():
             continue
         text = path.read_text(encoding="utf-8")
         assert not any(host in text for host in hosts), path
+
+
+def test_what_a_page_lets_its_reader_leave_out_is_there():
+    place = re.compile(r"In `(vae_lib/[^`]+)`, leave out `([^`]+)`")
+    found = [pair for page in PAGES for pair in place.findall(page.read_text(encoding="utf-8"))]
+    assert len(found) > 1
+    for file, code in found:
+        assert code in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {code}"

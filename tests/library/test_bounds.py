@@ -167,6 +167,9 @@ def test_log_mean_exp_refuses():
         log_mean_exp(torch.zeros(3, 2), dim=2)
     with pytest.raises(ValueError, match="dim is 0"):
         log_mean_exp(torch.tensor(1.0))
+    for wrong in (1.0, "0", None, (0, 1)):
+        with pytest.raises(ValueError, match=r"dim is .*; wanted a dimension of x"):
+            log_mean_exp(torch.zeros(3, 2), dim=wrong)
     with pytest.raises(ValueError, match="x has dtype"):
         log_mean_exp(torch.tensor([1, 2]))
     with pytest.raises(ValueError, match=r"x is of type ndarray; wanted a torch\.Tensor"):

@@ -256,6 +256,16 @@ def test_the_whole_ladder(pairs):
     assert lower[0] == pytest.approx(pairs.log_evidence - pairs.kl, abs=pairs.tolerance)
 
 
+def test_the_upper_bound_is_a_mean_over_the_encoder_too(pairs):
+    """U_k = E_q (p^ / p) ln p^ with p^ the mean of k weights: no sample of the posterior at all."""
+    for k in (1, 2):
+        upper = pairs.mean(
+            lambda t: iwae_eubo(t[1:], t[:1]) if len(t) > 1 else eubo(t), "posterior", *["q"] * (k - 1)
+        )
+        tilted = pairs.mean(lambda t: (iwae_bound(t) - pairs.log_evidence).exp() * iwae_bound(t), *["q"] * k)
+        assert tilted.item() == pytest.approx(upper.item(), abs=pairs.tolerance)
+
+
 def test_the_sandwich_is_its_two_slices(pairs):
     lower = pairs.mean(lambda t: sandwich(t[1:], t[:1]).lower, "posterior", "q").item()
     upper = pairs.mean(lambda t: sandwich(t[1:], t[:1]).upper, "posterior", "q").item()

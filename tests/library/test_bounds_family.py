@@ -139,6 +139,10 @@ def test_impossible_samples_count_as_weight_zero():
     assert cubo(log_w).item() == pytest.approx(0.5 * math.log(0.5))
     assert iwae_eubo(log_w, torch.tensor([[0.0]])).item() == pytest.approx(math.log(3 / 5))
     assert miwae_bound(log_w.view(2, 2, 1)).item() == pytest.approx(-math.log(2))
+    # the ends of the mixture are the two bounds themselves, not 0 times minus infinity
+    assert ciwae(log_w.view(2, 2, 1), beta=0).item() == pytest.approx(-math.log(2))
+    for beta in (0, 0.5, 1):
+        assert ciwae(log_w[1:3].view(1, 2, 1), beta).item() == -math.inf
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -184,6 +188,7 @@ def test_refuses_what_is_no_table_of_log_weights(function, log_w, got):
         (lambda t: ciwae(t.unsqueeze(0), -0.1), r"beta is -0\.1; wanted a finite number from 0 to 1"),
         (lambda t: ciwae(t.unsqueeze(0), 1.1), r"beta is 1\.1"),
         (lambda t: ciwae(t.unsqueeze(0), math.nan), "beta is nan"),
+        (lambda t: ciwae(t.unsqueeze(0), t[0]), r"beta has shape \(3,\); wanted a single number"),
         (lambda t: iwae_eubo(t, t[:, :1]), r"log_w_posterior has shape \(2, 1\); wanted \(m, 3\)"),
         (lambda t: sandwich(t, t[0]), r"log_w_posterior has shape \(3,\)"),
         (lambda t: sandwich(t, t[:0]), r"log_w_posterior has .*k = 0"),

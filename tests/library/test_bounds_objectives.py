@@ -120,6 +120,7 @@ def test_nan_stays_with_its_group_and_its_example():
         (lambda: beta_elbo(torch.zeros(3), torch.zeros(3), None), "beta is None; wanted a number"),
         (lambda: beta_elbo(torch.zeros(3), torch.zeros(3), True), "beta is True; wanted a number"),
         (lambda: beta_elbo(torch.zeros(3), torch.zeros(3), math.inf), "beta is inf"),
+        (lambda: beta_elbo(torch.zeros(3), torch.zeros(3), torch.ones(3)), r"beta has shape \(3,\); wanted"),
         (lambda: beta_elbo(torch.zeros(3).long(), torch.zeros(3), 1), "reconstruction has dtype"),
         (lambda: beta_elbo(torch.zeros(3), torch.zeros(3).long(), 1), "rate has dtype"),
     ],

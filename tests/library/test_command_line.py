@@ -16,9 +16,11 @@ import pytest
 import torch
 
 from vae_lib.__main__ import main
-from vae_lib.commands.inputs import SPLITS, compact_examples, examples
+from vae_lib.commands import frame
+from vae_lib.commands.inputs import compact_examples, examples
 from vae_lib.commands.png import grey_png
 from vae_lib.data import load
+from vae_lib.data.sources import PARTS
 from vae_lib.evaluation import log_likelihood
 from vae_lib.networks import mlp_vae
 from vae_lib.training import TrainConfig, TrainingDiverged, load_checkpoint, save_checkpoint
@@ -232,10 +234,10 @@ def test_own_data(here, capsys):
 
 def test_the_parts_of_a_file_share_no_row(here):
     np.save("rows.npy", np.arange(57.0)[:, None] * np.ones((1, 3)))
-    parts = [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in SPLITS]
+    parts = [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in PARTS]
     assert [len(part) for part in parts] == [47, 5, 5]
     assert sorted(chain(*parts)) == list(range(57))
-    assert parts == [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in SPLITS]
+    assert parts == [examples("rows.npy", split, "gaussian").x[:, 0].tolist() for split in PARTS]
 
 
 # --- what does not ------------------------------------------------------------------------------------
@@ -259,6 +261,10 @@ def bad_files(folder):
     np.savez(folder / "other.npz", y=binary)
     np.save(folder / "objects.npy", np.array([{}] * 60), allow_pickle=True)
     (folder / "text.npy").write_text("hello")
+    np.savez_compressed(folder / "cut.npz", x=binary)
+    (folder / "cut.npz").write_bytes((folder / "cut.npz").read_bytes()[:200])
+    (folder / "open.npy").write_bytes((folder / "few.npy").read_bytes().replace(b"}", b" "))
+    (folder / "red\x1b[31m.npy").write_text("hello")
     (folder / "file").write_text("")
     torch.save({"a": 1}, folder / "pickle.safetensors")
     save_checkpoint(folder / "linear.safetensors", torch.nn.Linear(2, 2))
@@ -285,7 +291,7 @@ BAD = [
     (["train", "--model", "linear_vae"], "wanted --likelihood gaussian"),
     (["train", "--data", "cifar"], "'cifar'; wanted one of"),
     (["train", "--data", "nowhere.npy"], "No such file"),
-    (["train", "--data", "nan.npy"], "nan.npy holds 1 pixels that are NaN"),
+    (["train", "--data", "nan.npy"], "nan.npy holds 1 value that is NaN"),
     (["train", "--data", "grey.npy"], "grey pixels"),
     (["train", "--data", "few.npy"], "few.npy holds 9 examples; wanted at least 10"),
     (["train", "--data", "empty.npy"], "empty.npy holds 0 examples"),
@@ -295,6 +301,12 @@ BAD = [
     (["train", "--data", "other.npz"], "holds no array named x"),
     (["train", "--data", "objects.npy"], "no file of NumPy arrays"),
     (["train", "--data", "text.npy"], "no file of NumPy arrays"),
+    (["train", "--data", "cut.npz"], "cut.npz is no file of NumPy arrays"),
+    (["train", "--data", "open.npy"], "open.npy is no file of NumPy arrays"),
+    (["train", "--data", "red\x1b[31m.npy"], "red\\x1b[31m.npy is no file of NumPy arrays"),
+    (["train", "--latent", "9" * 30], "wanted an integer below 2**63"),
+    (["train", "--samples", "9" * 30], "samples is 999999999999999999999999999999; wanted an integer below"),
+    (["train", "--threads", "9" * 30], "threads is 999999999999999999999999999999; wanted an integer below"),
     (["train", "--save-every", "-1"], "save_every is -1"),
     (["train", "--samples", "-5"], "samples is -5"),
     (["train", "--objective", "vae"], "objective is 'vae'; wanted one of 'elbo', 'iwae', 'dreg'"),
@@ -316,7 +328,7 @@ BAD = [
     (["train", "--model", "hierarchical_mlp_vae", "--kl", "closed"], "has no closed form"),
     (["train", "--latent", "many"], "--latent is 'many'"),
     (["train", "--data", "wide.npy", "--binarise"], "wide.npy lies in [0, 3]; wanted grey pixels within"),
-    (["train", "--data", "nan.npy", "--binarise"], "nan.npy holds 1 pixels that are NaN"),
+    (["train", "--data", "nan.npy", "--binarise"], "nan.npy holds 1 value that is NaN"),
     (["train", "--tensorboard", "board"], "tensorboard is not installed"),
     (["train", "--colour", "red"], "unrecognized arguments: --colour red"),
     (["train", "--out", "file/run", *QUICK], "file/run could not be made: Not a directory"),
@@ -335,7 +347,7 @@ BAD = [
     (["evaluate", "TRAINED", "--examples", "0"], "--examples is 0"),
     (["evaluate", "TRAINED", "--split", "all"], "split is 'all'"),
     (["evaluate", "TRAINED", "--data", "narrow.npy"], "narrow.npy has 10 pixels; wanted 64"),
-    (["evaluate", "TRAINED", "--data", "nan.npy"], "nan.npy holds 1 pixels"),
+    (["evaluate", "TRAINED", "--data", "nan.npy"], "nan.npy holds 1 value"),
     (["evaluate", "TRAINED", "--device", "cuda"], "torch finds no CUDA GPU"),
     (["sample", "TRAINED", "--count", "0"], "--count is 0"),
     (["sample", "TRAINED", "--out", "x.gif"], "wanted a file that ends in .png or .npz"),
@@ -393,10 +405,41 @@ def test_the_user_may_stop_it(here, capsys, monkeypatch):
 
     monkeypatch.setattr(vae_lib.training, "fit", stop)
     assert main(TRAIN) == 130
+    nothing_yet = "stopped before the first save, after 30 seconds: nothing to resume\n"
+    assert capsys.readouterr() == ("", "python -m vae_lib train: " + nothing_yet)
+    (here / "run").mkdir()
+    (here / "run/last.safetensors").write_text("")
+    assert main(TRAIN) == 130
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert "what was saved is in run" in err
+
+
+def refuse_memory(message, kind=RuntimeError):
+    raise kind(message)
+
+
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        lambda _: torch.empty(2**62, 5),  # more than torch can count
+        lambda _: refuse_memory("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        lambda _: refuse_memory("CUDA out of memory. Tried to allocate 2 GiB", torch.OutOfMemoryError),
+        lambda _: refuse_memory("", MemoryError),
+    ],
+)
+def test_too_little_memory_is_one_line(greedy, capsys):
+    assert frame.run(frame.Parser(prog="x"), [], greedy) == 1
+    assert capsys.readouterr() == ("", "x: not enough memory for so large a model or batch\n")
+
+
+def test_another_fault_of_torch_is_not_taken_for_it(monkeypatch):
+    def broken(_):
+        raise RuntimeError("a fault of our own")
+
+    with pytest.raises(RuntimeError, match="of our own"):
+        frame.run(frame.Parser(prog="x"), [], broken)
 
 
 # --- as processes -------------------------------------------------------------------------------------
@@ -411,6 +454,53 @@ def test_as_a_process(here):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "python -m vae_lib train: epochs is 0; wanted an integer of at least 1\n"
     assert inside(here) == []
+
+
+SAYS = (
+    "import sys; from vae_lib.commands.frame import start; sys.exit(start('x', lambda: print('8 × 8') or 0))"
+)
+
+
+def as_a_shell_would(redirection, **environment):
+    """Run a program that prints one line, with its streams redirected: exit code, output, errors."""
+    line = f'"{sys.executable}" -c "{SAYS}" {redirection}'
+    environment = os.environ | environment
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=100, env=environment)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_reader_that_goes_early_is_not_an_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-c", SAYS]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, timeout=100)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_output_that_cannot_be_written_is_one_line():
+    full = "x: the output cannot be written (No space left on device)\n"
+    assert as_a_shell_would("> /dev/full") == (1, "", full)
+    assert as_a_shell_would(">&-") == (0, "", "")  # nobody wants it
+
+
+def test_an_output_without_the_letter_gets_a_question_mark():
+    assert as_a_shell_would("", PYTHONIOENCODING="ascii") == (0, "8 ? 8\n", "")
+
+
+def test_without_standard_error_the_work_is_done(trained):
+    words = f'"{sys.executable}" -m vae_lib evaluate {trained} -k 2 --examples 2 --json'
+    done = subprocess.run(f"{words} 2>&-", shell=True, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["examples"] == 2
+
+
+def test_stopped_before_the_command_begins(capsys):
+    def stop():
+        raise KeyboardInterrupt
+
+    assert frame.start("x", stop) == 130
+    assert capsys.readouterr() == ("", "x: stopped\n")
 
 
 def test_help_does_not_wait_for_torch():

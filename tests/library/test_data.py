@@ -97,7 +97,7 @@ def images(n=2, level=3):
         (lambda: load("mnits"), "name is 'mnits'; wanted one of: digits"),
         (lambda: load("digits", split="val"), "split is 'val'; wanted one of: train"),
         (lambda: ImageData(images(0), torch.zeros(0).long(), 17, "none", "all"), "images are empty"),
-        (lambda: ImageData(images(2), torch.zeros(3).long(), 17, "some", "all"), "labels are 3"),
+        (lambda: ImageData(images(2), torch.zeros(3).long(), 17, "some", "all"), r"labels has shape \(3,\)"),
         (lambda: ImageData(images(), torch.zeros(2).long(), 3, "some", "all"), "the level 3"),
         (lambda: load("digits").binarized(1.0), "threshold is 1.0"),
         (lambda: load("digits").binarized(math.nan), "threshold is nan"),

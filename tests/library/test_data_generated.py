@@ -144,7 +144,7 @@ ROW = [0.0, 10.0, 0.0, 0.0, 0.0]
         (torch.tensor([[3.0, *ROW[1:]]]), "factors name a shape that is none of 0 to 2"),
         (torch.tensor([[0.5, *ROW[1:]]]), "factors name a shape that is none of 0 to 2"),
         (torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0]]), "factors hold the size 0.0; wanted sizes above 0"),
-        (torch.tensor([ROW, [0.0, 10.0, math.nan, 0.0, 0.0]]), "factors hold NaN or infinity"),
+        (torch.tensor([ROW, [0.0, 10.0, math.nan, 0.0, 0.0]]), "factors holds 1 value that is NaN"),
         (torch.tensor([ROW, [0.0, 10.0, 0.0, 0.0, -8.0]]), "factors of row 1 put the letter beyond"),
         (torch.tensor([[2.0, 24.0, 0.0, 0.0, 0.0]]), "factors of row 0 put the letter beyond the edge"),
     ],

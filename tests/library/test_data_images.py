@@ -2,12 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_lib.data import ImageData, PointData, binarize, load
+from vae_lib.data import (
+    ImageData,
+    PointData,
+    binarize,
+    draw_glyphs,
+    load,
+    synthetic_linear_gaussian,
+)
 
 
 def grey(levels=256):
@@ -136,14 +144,32 @@ PICTURES = torch.ones(2, 3, 3, dtype=torch.uint8)
         ),
         (
             lambda: ImageData(PICTURES, None, 2, "some", "all", torch.zeros(3, 1), ("size",)),
-            r"factors have shape \(3, 1\); wanted \(2, 1\)",
+            r"factors has shape \(3, 1\); wanted \(2, 1\)",
         ),
         (
             lambda: ImageData(PICTURES, None, 2, "some", "all", torch.zeros(2, 2), ("size",)),
-            r"factors have shape \(2, 2\); wanted \(2, 1\)",
+            r"factors has shape \(2, 2\); wanted \(2, 1\)",
         ),
         (lambda: PointData(torch.zeros(0, 2), torch.zeros(0, 2), "none", "all"), "points are empty"),
         (lambda: PointData(torch.zeros(3, 2), torch.zeros(2, 2), "some", "all"), "latents are 2; wanted one"),
+        (lambda: binarize([[0, 1]]), "images is of type list; wanted a torch.Tensor"),
+        (lambda: binarize(np.zeros(3, np.uint8)), "images is of type ndarray; wanted a torch.Tensor"),
+        (lambda: binarize(grey(), generator=3), "generator is 3; wanted a torch.Generator"),
+        (lambda: load("digits").binarized("half"), "threshold is 'half'; wanted 0 <= threshold < 1"),
+        (lambda: load("digits").binarized(math.nan), "threshold is nan"),
+        (lambda: ImageData(PICTURES.float(), None, 2, "some", "all"), "images have dtype torch.float32"),
+        (lambda: ImageData(PICTURES[0], None, 2, "some", "all"), r"images has shape \(3, 3\); wanted \(n, h"),
+        (lambda: ImageData(PICTURES, [0, 1], 2, "some", "all"), "labels is of type list"),
+        (lambda: ImageData(PICTURES, torch.zeros(2), 2, "some", "all"), "labels have dtype torch.float32"),
+        (lambda: ImageData(PICTURES, None, 2.5, "some", "all"), "levels is 2.5; wanted"),
+        (lambda: PointData(torch.full((3, 2), math.nan), torch.zeros(3, 2), "a", "all"), "points holds 6"),
+        (lambda: PointData(torch.zeros(3), torch.zeros(3, 2), "some", "all"), r"points has shape \(3,\)"),
+        (lambda: load(["digits"]), r"name is \['digits'\]; wanted one of"),
+        (lambda: load("digits", download="no"), "download is 'no'; wanted True or False"),
+        (lambda: draw_glyphs([[0.0, 14.0, 0.0, 0.0, 0.0]]), "factors is of type list; wanted a torch.Tensor"),
+        (lambda: draw_glyphs(torch.zeros(1, 5).long()), "factors has dtype torch.int64"),
+        (lambda: synthetic_linear_gaussian(eigenvalues=(math.nan,)), "eigenvalues is nan"),
+        (lambda: synthetic_linear_gaussian(pixels=4.5), "pixels is 4.5"),
         (lambda: load("digits", size=28), "size is 28 for 'digits'; wanted None, or 28 or 105"),
         (lambda: load("omniglot", size=64), "size is 64 for 'omniglot'; wanted None, or 28 or 105"),
     ],

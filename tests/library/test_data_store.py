@@ -18,7 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import requests
 import torch
+from pooch import HTTPDownloader
 
 from vae_lib.data import DataUnavailable, downloads, load
 from vae_lib.data.faults import fault
@@ -227,6 +229,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     assert "images.gz cannot be read (Is a directory)" in refusal(a_file(DEAD), download=False)
 
 
+def test_whoever_has_no_home_is_told_to_name_a_cache(monkeypatch):
+    import pooch
+
+    def homeless(_):
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    monkeypatch.delenv("VAE_LIB_CACHE")
+    monkeypatch.setattr(pooch, "os_cache", homeless)  # as in a container with a user of no name
+    assert "no home folder, so no cache: set VAE_LIB_CACHE to a folder" in refusal(a_file(DEAD))
+
+
 @pytest.mark.parametrize("missing", ["pooch", "requests"])
 def test_without_pooch(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
@@ -344,6 +357,42 @@ def test_a_mirror_without_the_file_is_not(status, serve):
     server = serve(send(b"", status), send(GOOD))
     assert f"HTTP status {status}" in refusal(a_file(server.address))
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("/images.gz", "it redirects without end"),
+        ("http://[::bad/", "ValueError: Invalid IPv6 URL"),
+        ("file:///etc/hostname", "InvalidSchema"),
+    ],
+)
+def test_a_redirection_that_leads_nowhere(where, complaint, serve):
+    lost, good = serve(send(b"", 302, Location=where)), serve(send(GOOD))
+    assert complaint in refusal(a_file(lost.address))
+    assert fetch(a_file(lost.address, good.address))[0] == GOOD
+
+
+def test_a_redirection_is_followed(serve):
+    good = serve(send(GOOD))
+    assert fetch(a_file(serve(send(b"", 302, Location=good.address + NAME)).address))[0] == GOOD
+
+
+def test_what_stands_between_is_named(monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    line = refusal(a_file("https://127.0.0.1:9/"))  # not the cache, which is in order
+    assert "127.0.0.1:9: OSError: Could not find a suitable TLS CA certificate bundle" in line
+    assert "/nowhere/certificates.pem" in line
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert "mirror.invalid: the proxy does not answer" in refusal(a_file("http://mirror.invalid/"))
+
+
+def test_a_certificate_that_is_not_accepted(monkeypatch):
+    def refused(self, url, output_file, pooch):
+        raise requests.exceptions.SSLError("certificate verify failed")
+
+    monkeypatch.setattr(HTTPDownloader, "__call__", refused)
+    assert "its certificate is not accepted" in refusal(a_file("https://127.0.0.1:9/"))
 
 
 def test_another_mirror_goes_before_another_round(serve):
@@ -465,6 +514,23 @@ def test_the_name_appears_only_when_the_file_is_whole(tmp_path, serve, monkeypat
     assert any(name.endswith(".part") for name in seen[0])
     assert replaced == [(True, True, b"old")]
     assert in_cache(tmp_path) == ["cache/small/images.gz"]
+
+
+def test_what_killed_downloads_left_is_swept_after_a_day(tmp_path, serve):
+    old, new = (put(tmp_path / "cache", b"half", f".{NAME}.{number}.part") for number in (1, 2))
+    other = put(tmp_path / "cache", b"half", ".other.gz.1.part")
+    yesterday = time.time() - 2 * downloads.DAY
+    for path in (old, other):
+        os.utime(path, (yesterday, yesterday))
+    fetch(a_file(serve(send(GOOD)).address))
+    assert [path.exists() for path in (old, new, other)] == [False, True, True]
+
+
+@pytest.mark.parametrize("cache", [3, b"folder", ["folder"], "a\0b"])
+@pytest.mark.usefixtures("unchecked")
+def test_a_cache_that_is_no_path(cache):
+    with pytest.raises(ValueError, match=r"cache is .*; wanted the path of a folder, or None"):
+        cache_folder(cache)
 
 
 def test_stopped_by_hand_it_leaves_nothing(tmp_path, serve, monkeypatch):

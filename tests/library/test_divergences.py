@@ -90,6 +90,13 @@ class TestCategorical:
         torch.testing.assert_close(logits.grad[:, :2].double(), twin.grad, rtol=1e-5, atol=1e-6)
         assert logits.grad[0, 2] == 0
 
+    def test_rows_of_a_coarser_type_do_not_sum_to_one_and_say_by_how_much(self):
+        rows = torch.tensor([[0.1, 0.3, 0.6]]).double()  # rounded in float32, added in float64
+        with pytest.raises(
+            ValueError, match=r"q holds a row that sums to 1\.00000003725; .* within 1\.5e-08"
+        ):
+            kl_categorical(rows, rows)
+
     @pytest.mark.usefixtures("unchecked")
     def test_refuses_integers_and_lists(self):
         with pytest.raises(ValueError, match="q has dtype"):
@@ -188,6 +195,27 @@ class TestDiagonalGaussian:
             kl = kl_diagonal_gaussian(mean=mean, log_var=log_var, prior_log_var=narrow)
             assert kl.tolist() == [math.inf]
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("log_var", [-1e4, -200.0, -92.0, 1e4])
+    def test_a_gaussian_is_at_distance_zero_from_itself_at_every_width(self, dtype, log_var):
+        for prior in (log_var, torch.tensor([log_var], dtype=dtype, requires_grad=True)):
+            mean = torch.zeros(1, 1, dtype=dtype, requires_grad=True)
+            own = torch.full((1, 1), log_var, dtype=dtype, requires_grad=True)
+            kl = kl_diagonal_gaussian(mean=mean, log_var=own, prior_log_var=prior)
+            leaves = [t for t in (mean, own, prior) if isinstance(t, torch.Tensor)]
+            slopes = torch.autograd.grad(kl.sum(), leaves)
+            assert [value.item() for value in (kl, *slopes)] == [0.0] * (1 + len(leaves))
+
+    @pytest.mark.parametrize("std", [1e-20, 1e20])
+    def test_the_unit_of_length_does_not_matter_in_float32(self, std):
+        # the variance and its inverse leave float32; the shift in standard deviations is 1
+        log_var = 2 * math.log(std)
+        for prior in (log_var, torch.tensor([log_var])):
+            kl = kl_diagonal_gaussian(
+                mean=torch.tensor([std]), log_var=torch.tensor([log_var]), prior_log_var=prior
+            )
+            assert kl.item() == pytest.approx(0.5, rel=1e-4)
+
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("name", ["log_var", "prior_mean", "prior_log_var"])
     def test_refuses_what_would_broadcast_silently(self, name):
@@ -273,6 +301,13 @@ class TestMultivariateGaussian:
         value = kl_multivariate_gaussian(mean_q=mean, cov_q=cov, mean_p=mean, cov_p=cov)
         assert value.abs().max() < 1e-12
 
+    @pytest.mark.usefixtures("unchecked")
+    def test_a_small_asymmetry_does_not_hide_behind_a_large_neighbour(self):
+        lopsided = torch.tensor([[1.0, 0.5], [0.0, 1.0]])  # its Cholesky factor would be that of eye(2)
+        arguments = {"mean_q": torch.zeros(2), "mean_p": torch.zeros(2), "cov_p": torch.eye(2)}
+        with pytest.raises(ValueError, match=r"cov_q differs from its transpose by 0\.5; wanted"):
+            kl_multivariate_gaussian(cov_q=torch.stack([1e10 * torch.eye(2), lopsided]), **arguments)
+
     def test_one_covariance_for_all(self):
         mean, cov = random_gaussian(np.random.default_rng(3), 4, dim=2)
         shared = {"cov_q": cov[0], "mean_p": mean[0], "cov_p": cov[1]}
@@ -291,6 +326,7 @@ class TestMultivariateGaussian:
             ({"cov_p": torch.tensor([[1.0, 2.0], [2.0, 1.0]])}, r"cov_p has an eigenvalue -1;"),
             ({"cov_q": torch.full((2, 2), math.nan)}, "cov_q holds 4 values that are NaN"),
             ({"mean_q": torch.tensor(0.0)}, r"mean_q has shape \(\)"),
+            ({"cov_p": torch.eye(2).half()}, r"cov_p has dtype torch\.float16; wanted float32 or float64"),
         ],
     )
     def test_refuses(self, change, message):

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vae_lib.__main__ import main
-from vae_lib.cards.completing import DRAWN_WITH as DRAWN_WITH_ON_CARDS
-from vae_lib.commands.inputs import DRAWN_WITH
+from vae_lib.cards.examples import DRAWN_WITH
 from vae_lib.data import load
 from vae_lib.evaluation import active_units, log_likelihood
 from vae_lib.training import load_checkpoint
@@ -51,7 +50,7 @@ def report(capsys, *words):
 def test_drawn_pixels_are_drawn_once_with_a_seed(runs, capsys):
     words = [runs / "drawn", "-k", 20, "--examples", 70]
     one = report(capsys, *words)
-    assert one["binarisation"] == DRAWN_WITH == DRAWN_WITH_ON_CARDS
+    assert one["binarisation"] == DRAWN_WITH
     assert report(capsys, *words) == one
     data, model = load("digits", split="test"), load_checkpoint(runs / "drawn").model
     for seed in (DRAWN_WITH, 5):
@@ -131,7 +130,7 @@ def test_layers_of_latents(runs, capsys):
     ("words", "message"),
     [
         (["cut", "-k", "2.5"], "argument -k: invalid int value: '2.5'"),
-        (["cut", "--seed", "-1"], "--seed is -1; wanted 0 to 2**63 - 1"),
+        (["cut", "--seed", "-1"], "--seed is -1; wanted an integer from 0 to 2**63 - 1"),
         (["cut", "--seed", str(2**80)], f"--seed is {2**80}"),
         (["cut", "--binarisation", "-3"], "--binarisation is -3"),
         (["grey", "--binarisation", "3"], "nothing is drawn under a gaussian likelihood"),

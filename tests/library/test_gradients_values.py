@@ -332,6 +332,7 @@ def test_extreme_widths_stay_finite():
         ({"log_var": double([0.0, 0.0])}, r"log_var has shape \(2,\); wanted the shape of mean, \(1,\)"),
         ({"log_var": torch.zeros(1)}, "log_var has dtype torch.float32; wanted that of mean, torch.float64"),
         ({"log_var": double([-math.inf])}, "log_var holds 1 value"),
+        ({"mean": double([]), "log_var": double([])}, r"mean has shape \(0,\); wanted at least one latent"),
     ],
 )
 def test_refuses_what_is_no_gaussian(estimator, changes, message):
@@ -382,6 +383,11 @@ def test_refuses_what_is_no_single_q(estimator, options, message):
         (lambda: call(score_function, baseline="mean"), "baseline is 'mean'; wanted \"none\", "),
         (lambda: call(score_function, baseline=math.nan), "baseline is nan"),
         (lambda: call(score_function, baseline=math.inf), "baseline is inf"),
+        (lambda: call(score_function, baseline=True), "baseline is True"),
+        (
+            lambda: vimco(lambda z: z @ double([0.5, 0.0]).log(), logits=double([0.0, 0.0]), n=9, k=2),
+            r"log_joint\(z\) holds \d+ values that are NaN or infinite; wanted finite numbers",
+        ),
         (lambda: call(vimco, k=1), "k is 1; wanted at least 2: the other samples"),
         (lambda: call(vimco, k=0), "k is 0"),
         (lambda: call(dreg, k=0), "k is 0; wanted an integer of at least 1"),

@@ -1,10 +1,13 @@
 """`import vae_lib` touches no network, no disk, no global state, and is quick."""
 
 import json
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import vae_lib
 
 ROOMS = ["vae_lib", "vae_lib.bounds", "vae_lib.divergences", "vae_lib.likelihoods"]
 ROOMS += ["vae_lib.laboratory", "vae_lib.gradients", "vae_lib.posteriors", "vae_lib.priors"]
@@ -91,3 +94,19 @@ def test_the_watch_sees_what_it_should(report):
     assert any("socket.__new__" in deed for deed in report["control_deeds"])
     assert any("written" in deed for deed in report["control_deeds"])
     assert not report["control_same"]
+
+
+def test_a_room_is_there_when_it_is_asked_for():
+    code = (
+        "import sys, vae_lib; assert not [m for m in sys.modules if m.startswith('vae_lib.')]\n"
+        "print(vae_lib.bounds.elbo.__name__, *dir(vae_lib))\n"
+        "vae_lib.cellar"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    shown = done.stdout.split()
+    assert shown[0] == "elbo"
+    assert done.stderr.splitlines()[-1].startswith(
+        "AttributeError: module 'vae_lib' has no attribute 'cellar'; its rooms: bounds, "
+    )
+    rooms = {name for _, name, _ in pkgutil.iter_modules(vae_lib.__path__) if not name.startswith("_")}
+    assert rooms - set(shown) == {"commands", "grading"}  # commands of the command line

@@ -203,6 +203,31 @@ def test_an_empty_batch():
         assert value.shape == (0,)
 
 
+def test_products_below_the_smallest_number_keep_the_order():
+    # in float32 the product 1e-30 * 1e-30 is zero, and ln p(x) is not
+    for dtype in (torch.float32, torch.float64):
+        likelihood = torch.tensor([[1.0, 1e-30], [1.0, 0.0]], dtype=dtype)
+        model = DiscreteLatentModel(torch.tensor([1e-30, 1.0], dtype=dtype), likelihood)
+        x, q = torch.tensor([1]), torch.tensor([[1.0, 0.0]], dtype=dtype)
+        assert model.log_evidence(x).item() == pytest.approx(-60 * math.log(10), rel=1e-6)
+        assert model.posterior(x).tolist() == [[1.0, 0.0]]
+        assert model.elbo(q, x) == model.log_evidence(x) == model.eubo(q, x) == model.iwae_bound(q, x, 3)
+
+
+def test_gradients_survive_a_softmax_that_rounds_to_zero():
+    logits = torch.tensor([[0.0, -1000.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    model, x, _ = random_case(1, 3, 1)
+    smaller = DiscreteLatentModel(model.prior[[0, 2]] / model.prior[[0, 2]].sum(), torch.ones(2, 1).double())
+    for value in (model.elbo, model.kl_to_posterior, lambda q, x: model.iwae_bound(q, x, 2)):
+        (gradient,) = torch.autograd.grad(value(logits.softmax(-1), x).sum(), logits)
+        assert gradient.isfinite().all()
+        assert gradient[0, 1] == 0
+    # as if the state that is never proposed did not exist
+    (expected,) = torch.autograd.grad(smaller.elbo(logits[:, [0, 2]].softmax(-1), x).sum(), logits)
+    (gradient,) = torch.autograd.grad(model.elbo(logits.softmax(-1), x).sum(), logits)
+    assert (gradient - expected).abs().max() < 1e-12
+
+
 @pytest.mark.usefixtures("unchecked")
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -215,8 +240,9 @@ class TestRefusals:
             ([0.5, 0.5], [1.0, 1.0], r"likelihood has shape \(2,\)"),
             ([math.nan, 0.5], [[1.0], [1.0]], "prior holds 1 value that is NaN"),
             ([1.5, -0.5], [[1.0], [1.0]], r"prior holds the probability -0\.5"),
-            ([0.5, 0.5], [[1.0], [0.5, 0.5]], "likelihood is .*; wanted a table of numbers"),
-            ("ab", [[1.0], [1.0]], "prior is 'ab'; wanted a table of numbers"),
+            ([0.5, 0.5], [[1.0], [0.5, 0.5]], "likelihood is .*; wanted numbers"),
+            ("ab", [[1.0], [1.0]], "prior is 'ab'; wanted numbers"),
+            ([0.5, 0.5], torch.ones(2, 1), "likelihood has dtype torch.float32; wanted that of prior"),
             # the columns sum to one, not the rows: a table given the wrong way round
             ([0.5, 0.5], [[0.9, 0.3], [0.1, 0.7]], r"likelihood holds a row that sums to"),
         ],
@@ -264,7 +290,10 @@ class TestRefusals:
         for k in (0, -1, 1.5, True):
             with pytest.raises(ValueError, match=f"k is {k}; wanted an integer of at least 1"):
                 model.iwae_bound(q, x, k)
-        with pytest.raises(ValueError, match=r"k is 14, which makes 3\*\*14 = 4782969 tuples"):
-            model.iwae_bound(q, x, 14)
+        for k in (14, 10**9):
+            with pytest.raises(ValueError, match=rf"k is {k}, which makes 3\*\*{k} tuples; wanted at most 2"):
+                model.iwae_bound(q, x, k)
+        model, x, q = random_case(0, 1, 4)  # one state: one tuple, however many samples
+        assert (model.iwae_bound(q, x, 10**9) - model.log_evidence(x)).abs().max() < 1e-15
         with pytest.raises(ValueError, match="n is 0"):
             model.sample(0)

@@ -191,7 +191,7 @@ def test_an_x_that_cannot_occur():
     [
         ({"latent_dim": 3}, "latent_dim is 3; wanted 1 or 2"),
         ({"latent_dim": 0}, "latent_dim is 0"),
-        ({"points": 1}, "points is 1; wanted at least 2"),
+        ({"points": 1}, "points is 1; wanted an integer of at least 2"),
         ({"points": 0}, "points is 0"),
         ({"points": 10.5}, r"points is 10\.5; wanted an integer"),
         ({"half_width": 0.0}, r"half_width is 0\.0"),
@@ -207,6 +207,9 @@ def test_an_x_that_cannot_occur():
         ),
         ({"log_likelihood": lambda x, z: torch.zeros(len(z), 1)}, r"returned the shape \(801, 1\)"),
         ({"log_likelihood": lambda x, z: torch.full((len(z), 3), math.nan)}, "returned NaN"),
+        ({"log_likelihood": lambda x, z: torch.full((len(z), 3), math.inf)}, r"returned NaN or \+inf"),
+        ({"latent_dim": True}, "latent_dim is True"),
+        ({"latent_dim": 2.0}, r"latent_dim is 2\.0"),
     ],
 )
 def test_refuses(arguments, message):

@@ -2,6 +2,7 @@
 
 import math
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -49,6 +50,36 @@ class TestEvidence:
         x = model.sample(4)
         np.testing.assert_allclose(model.log_evidence(x), dense_log_evidence(model, x), rtol=1e-9, atol=1e-9)
 
+    @pytest.mark.parametrize("variance", [1e-4, 1e-8, 1e-12])
+    def test_a_small_variance_loses_no_digits(self, variance):
+        # one latent, in exact fractions: C^-1 y . y = (|y|^2 - (w.y)^2 / (s + |w|^2)) / s
+        weight = torch.tensor([[0.7], [-1.3], [0.4]], dtype=torch.float64)
+        model = LinearGaussianModel(weight, torch.zeros(3, dtype=torch.float64), variance)
+        x = model.sample(1)
+        y, w = ([Fraction(number) for number in vector.tolist()] for vector in (x[0], weight[:, 0]))
+        s = Fraction(variance)
+        inner = sum(a * b for a, b in zip(w, y, strict=True))
+        small = s + sum(a * a for a in w)
+        distance = (sum(a * a for a in y) - inner**2 / small) / s
+        log_det = 2 * math.log(s) + math.log(small)
+        expected = -0.5 * (3 * math.log(2 * math.pi) + log_det + float(distance))
+        # x itself is rounded, which is eps |x| / sigma standard deviations
+        tolerance = max(1e-9, 1e-14 / math.sqrt(variance))
+        assert model.log_evidence(x).item() == pytest.approx(expected, abs=tolerance)
+        assert model.elbo(x, *model.best_encoder()).item() == pytest.approx(expected, abs=tolerance)
+
+    def test_two_equal_columns_are_one_longer_column(self):
+        column = torch.tensor([[0.7], [-1.3], [0.4]], dtype=torch.float64)
+        for variance in (1.0, 1e-16):  # W^T W + variance I is singular in float64
+            twins = LinearGaussianModel(column.expand(3, 2), torch.zeros(3, dtype=torch.float64), variance)
+            single = LinearGaussianModel(column * math.sqrt(2), twins.bias, variance)
+            x = single.sample(3)
+            torch.testing.assert_close(twins.log_evidence(x), single.log_evidence(x), rtol=0, atol=1e-6)
+            best = twins.elbo(x, *twins.best_encoder()) + twins.gap()
+            torch.testing.assert_close(best, twins.log_evidence(x), rtol=0, atol=1e-6)
+            both = twins.posterior(x).mean.sum(-1, keepdim=True) / math.sqrt(2)
+            torch.testing.assert_close(both, single.posterior(x).mean, rtol=0, atol=1e-7)
+
     def test_five_hundred_pixels(self):
         model = random_model(0, pixels=500, latent=10)
         x = model.sample(200)
@@ -56,6 +87,13 @@ class TestEvidence:
         value = model.log_evidence(x)
         assert time.perf_counter() - started < 1.0
         np.testing.assert_allclose(value, dense_log_evidence(model, x), rtol=0, atol=1e-9)
+
+    def test_lists_become_float64(self):
+        listed = LinearGaussianModel([[1.0], [2.0]], [0.5, 0.0], 1)
+        x = torch.tensor([[0.3, -1.0]], dtype=torch.float64)
+        np.testing.assert_allclose(listed.log_evidence(x), dense_log_evidence(listed, x), rtol=1e-14)
+        assert waterfill([4.0, 0.1], 1).weight_squared.tolist() == [3.0, 0.0]
+        assert waterfill([4.0, 0.1], 1).rate.dtype == torch.float64
 
     def test_density_integrates_to_one(self):
         model = random_model(1, pixels=2, latent=1)
@@ -409,6 +447,7 @@ class TestWaterfill:
     def test_rounding_of_an_eigenvalue_routine_is_no_error(self):
         optimum = waterfill(torch.tensor([1.0, -1e-17], dtype=torch.float64), 0.5)
         assert optimum.active.tolist() == [True, False]
+        assert optimum.distortion.tolist() == [0.5, 0.0]  # a squared error is never below 0
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -425,7 +464,8 @@ class TestRefusals:
             (torch.ones(3, 1), torch.full((3,), math.inf), 1.0, "bias holds 3 values"),
             (torch.ones(3, 1), torch.zeros(3).double(), 1.0, "bias has dtype torch.float64"),
             (torch.ones(3, 1).long(), torch.zeros(3), 1.0, "weight has dtype torch.int64"),
-            ([[1.0]], torch.zeros(1), 1.0, r"weight is of type list; wanted a torch\.Tensor"),
+            ([["a"]], torch.zeros(1), 1.0, r"weight is \[\['a'\]\]; wanted numbers"),
+            ([[1.0]], torch.zeros(1), 1.0, "bias has dtype torch.float32; wanted that of weight"),
             (torch.ones(3, 1), torch.zeros(3), "narrow", "variance is 'narrow'; wanted a number"),
         ],
     )

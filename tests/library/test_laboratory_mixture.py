@@ -145,6 +145,15 @@ def test_one_value_per_example_whatever_its_neighbours_and_type():
     assert repr(model) == "BernoulliMixture(K=3, D=6)"
 
 
+def test_gradients_of_certain_pixels():
+    theta = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    model = BernoulliMixture(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), theta)
+    model.log_evidence(torch.tensor([[1, 0]])).sum().backward()
+    # p(1, 0) = 0.5 a (1 - b) + 0.3 c (1 - d) = 0.575; the third component cannot make this image
+    expected = torch.tensor([[0.5, -0.5], [0.15, -0.15], [0.0, 0.0]], dtype=torch.float64) / 0.575
+    assert (theta.grad - expected).abs().max() < 1e-15
+
+
 def test_many_pixels_do_not_underflow():
     model = random_model(2, pixels=5000)
     _, x = model.sample(3)
@@ -165,6 +174,7 @@ class TestRefusals:
             ([1.0], [[1.5]], r"probabilities holds 1\.5; wanted all within \[0, 1\]"),
             ([1.0], [[-0.5]], r"probabilities holds -0\.5"),
             ([1.0], [[math.nan]], "probabilities holds 1 value that is NaN"),
+            ([1.0], [[]], r"probabilities has shape \(1, 0\); wanted at least one pixel"),
             (torch.ones(1), torch.ones(1, 1).double(), "probabilities has dtype torch.float64; wanted that"),
         ],
     )

@@ -138,6 +138,9 @@ class TestMonteCarloWall:
 
     def test_beyond_the_largest_float(self):
         assert samples_needed(5000, 0.1, 0.1) == math.inf
+        # far out rho is exp(1/2) / (s sqrt 2), and 1 for a decoder wider than anything
+        assert samples_needed(1, 1e-200, 0.1) == pytest.approx(1e202 * math.sqrt(math.e / 2), rel=1e-9)
+        assert samples_needed(1, 1e200, 1e-200) == 0.0
 
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_inside_the_circle_and_far_out():
     single = Ring().log_prob(torch.tensor([[1.1, 0.3]]))
     assert single.dtype == torch.float32
     assert Ring().log_prob(x[:0]).shape == (0,)
-    x = torch.tensor([[0.5, 0.0], [1.1, 0.0]], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([[0.5, 0.0], [1.1, 0.0], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
     Ring().log_prob(x)[1].backward()
     assert x.grad.isfinite().all()  # what is not chosen leaves no NaN behind
 

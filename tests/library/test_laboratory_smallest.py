@@ -202,7 +202,7 @@ class TestSmallestVAE:
         [
             (lambda: SmallestVAE(0.0), r"variance is 0\.0"),
             (lambda: SmallestVAE(1e-200).optimum(), "variance is 1e-200; wanted at least 1e-100"),
-            (lambda: SmallestVAE(1).elbo(0.0, 0.0), "var holds 0; wanted variances above 0"),
+            (lambda: SmallestVAE(1).elbo(0.0, 0.0), "var holds 0; wanted numbers greater than 0"),
             (lambda: SmallestVAE(1).rate(0.0, -1.0), "var holds -1"),
             (lambda: SmallestVAE(1).distortion(math.nan, 1.0), "mean holds 1 value that is NaN"),
             (lambda: SmallestVAE(1).elbo(0.0, math.inf), "var holds 1 value that is NaN or infinite"),
@@ -317,7 +317,7 @@ class TestSurgery:
             (torch.zeros(3, 3), torch.ones(3, 3), r"mean has shape \(3, 3\); wanted .* d = 1 or 2"),
             (torch.zeros(0, 1), torch.ones(0, 1), r"mean has shape \(0, 1\)"),
             (torch.zeros(3, 1), torch.ones(3), r"std has shape \(3,\); wanted the shape of mean"),
-            (torch.zeros(3, 1), torch.zeros(3, 1), "std holds 0; wanted standard deviations above 0"),
+            (torch.zeros(3, 1), torch.zeros(3, 1), "std holds 0; wanted numbers greater than 0"),
             (torch.zeros(3, 1), -torch.ones(3, 1), "std holds -1"),
             (torch.full((3, 1), math.nan), torch.ones(3, 1), "mean holds 3 values"),
             (torch.zeros(3, 1), torch.full((3, 1), math.inf), "std holds 3 values"),

@@ -70,8 +70,11 @@ class TestEveryLikelihood:
         x[1, 2] = math.nan
         with pytest.raises(ValueError, match="x holds 1 NaN"):
             likelihood(torch.zeros(2, 3)).log_prob(x)
-        with pytest.raises(ValueError, match=r"(logits|mean) holds 1 NaN"):
-            likelihood(x)
+        # an infinite logit would make NaN of a pixel that it is right about
+        for wrong in (math.nan, math.inf, -math.inf):
+            x[1, 2] = wrong
+            with pytest.raises(ValueError, match=r"(logits|mean) holds 1 value that is NaN or infinite"):
+                likelihood(x)
 
     @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("likelihood", BOTH, ids=str)
@@ -209,6 +212,7 @@ class TestGaussian:
         for dtype in (torch.float32, torch.float64):
             p = likelihood(torch.zeros(1, 1, dtype=dtype))
             assert (p.stddev == torch.tensor(0.1, dtype=dtype)).all()
+        assert likelihood.std.item() == 0.1
 
     @pytest.mark.parametrize("std", [0.0011, 0.1, 5.0])
     def test_a_learned_std_starts_where_it_was_asked_to(self, std):
@@ -269,6 +273,7 @@ class TestGaussian:
             ({"std": math.inf}, "std is inf"),
             ({"std": 1e-3, "learned": True}, r"std is 0\.001; .* above its floor, min_std = 0\.001"),
             ({"std": 1.0, "learned": True, "min_std": 0.0}, r"min_std is 0\.0"),
+            ({"std": 1.0, "min_std": -1.0}, r"min_std is -1\.0"),
         ],
     )
     def test_refuses(self, arguments, message):

@@ -82,9 +82,10 @@ class TestEveryGreyLikelihood:
             with pytest.raises(ValueError, match=rf"x holds 1 pixels .* {value:g}; wanted every pixel"):
                 p.log_prob(outside)
         made = output(factor, 6, 3)
-        made[2, 0] = math.nan
-        with pytest.raises(ValueError, match=r"(logits|mean) holds 1 NaN; wanted numbers"):
-            likelihood(made)
+        for wrong in (math.nan, math.inf):
+            made[2, 0] = wrong
+            with pytest.raises(ValueError, match=r"(logits|mean) holds 1 .*NaN.*inf.*; wanted .*numbers"):
+                likelihood(made)
 
     def test_expanding_keeps_shapes_and_refusals(self, likelihood, factor):
         single = likelihood(output(factor, 1, 3))
@@ -287,6 +288,29 @@ class TestDiscretizedLogistic:
         assert log_p.isfinite().all()
         torch.testing.assert_close(log_p.diff(), torch.full((99,), -1000 / 255, dtype=DOUBLE))
 
+    @pytest.mark.parametrize(("mean", "scale"), [(0.3, 1e-3), (0.999, 0.02), (-1.0, 0.02), (0.3, 10.0)])
+    def test_three_hundred_and_fifty_digits(self, mean, scale):
+        # F(b) - F(a) as it is written, with digits enough to cancel from
+        with decimal.localcontext(prec=350):
+            for level in (0, 1, 77, 254, 255):
+                edges = [
+                    (decimal.Decimal(level + half) / 255 - decimal.Decimal(mean)) / decimal.Decimal(scale)
+                    for half in (-0.5, 0.5)
+                ]
+                below = [1 / (1 + (-edge).exp()) for edge in edges]
+                exact = (1 if level == 255 else below[1]) - (0 if level == 0 else below[0])
+                p = DiscretizedLogistic(scale=scale)(torch.tensor([mean], dtype=DOUBLE))
+                value = p.log_prob(torch.tensor([[level]])).item()
+                assert value == pytest.approx(float(exact.ln()), rel=1e-11, abs=1e-12)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+    def test_256_levels_sum_to_one_for_a_mean_of_half_precision(self, dtype):
+        # what a network puts out under autocast; bfloat16 has no 128.5, the edge of a bin
+        p = DiscretizedLogistic(scale=0.02)(torch.tensor([0.7], dtype=dtype))
+        for x in (torch.arange(256, dtype=torch.uint8).unsqueeze(-1), all_levels(256, torch.float32)):
+            assert p.log_prob(x).double().exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+        assert p.log_prob(p.sample((20,))).isfinite().all()  # its samples are levels, too
+
     def test_a_narrow_bin_is_the_density_times_its_width(self):
         p = DiscretizedLogistic(scale=100.0)(torch.tensor([0.5], dtype=DOUBLE))
         value = p.log_prob(torch.tensor([[100 / 255]], dtype=DOUBLE)).item()
@@ -349,6 +373,7 @@ class TestDiscretizedLogistic:
         likelihood.log_scale.data.fill_(-1000.0)
         assert likelihood.scale.item() == pytest.approx(1e-3)
         assert list(DiscretizedLogistic(scale=scale).parameters()) == []
+        assert DiscretizedLogistic(scale=scale).scale.item() == scale  # a fixed one, to the last digit
 
     def test_the_learned_scale_has_the_gradient_of_finite_differences(self):
         likelihood = DiscretizedLogistic(scale=0.1, learned=True, levels=LEVELS).double()
@@ -366,7 +391,8 @@ class TestDiscretizedLogistic:
             ({"scale": 0.0}, r"scale is 0\.0; wanted a finite number greater than 0"),
             ({"scale": 1e-4, "learned": True}, r"scale is 0\.0001; .* above its floor, min_scale"),
             ({"learned": True, "min_scale": -1.0}, r"min_scale is -1\.0"),
-            ({"levels": 1}, "levels is 1; wanted at least 2"),
+            ({"min_scale": 0.0}, r"min_scale is 0\.0"),
+            ({"levels": 1}, "levels is 1; wanted an integer of at least 2"),
             ({"levels": 0}, "levels is 0"),
         ],
     )
@@ -414,11 +440,18 @@ class TestCategorical:
         counts = torch.bincount((p.sample((20_000,))[:, 0] * 4).round().long(), minlength=5)
         wanted = p.log_prob(all_levels(5, torch.float32)).exp().double()
         assert scipy.stats.chisquare(counts, 20_000 * wanted / wanted.sum()).pvalue > 1e-4
+        assert p.sample((0,)).shape == (0, 1)
+
+    def test_a_level_may_be_impossible_but_not_all_of_them(self):
+        p = Categorical(levels=2)(torch.tensor([0.5, -math.inf]))
+        assert p.log_prob(torch.tensor([[0], [1]])).tolist() == [0.0, -math.inf]
+        with pytest.raises(ValueError, match=r"logits holds 1 pixels with .* minus infinity at every level"):
+            Categorical(levels=2)(torch.full((2,), -math.inf))
 
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"logits has shape \(2, 7\); .* a multiple of levels = 4"):
             Categorical(levels=4)(torch.zeros(2, 7))
-        with pytest.raises(ValueError, match="levels is 1; wanted at least 2"):
+        with pytest.raises(ValueError, match="levels is 1; wanted an integer of at least 2"):
             Categorical(levels=1)
         with pytest.raises(ValueError, match=r"x holds 1 levels out of range, such as -1; wanted .* 0 to 3"):
             Categorical(levels=4)(torch.zeros(2, 8)).log_prob(torch.tensor([[0, -1], [3, 0]]))

@@ -345,6 +345,17 @@ def test_distributions_that_would_broadcast_silently_are_refused(binary):
         VAE(model.encoder, model.decoder, StandardNormal(1).double()).elbo(x)
 
 
+def test_networks_without_a_distribution_are_refused(binary):
+    """An encoder that returns two tensors, a decoder that ends in a sigmoid: what people bring along."""
+    model, x = binary
+    pair = VAE(lambda x: nn.Linear(6, 4).double()(x).chunk(2, -1), model.decoder, model.prior)
+    means = VAE(model.encoder, nn.Sequential(model.decoder.network, nn.Sigmoid()), model.prior)
+    for broken, message in ((pair, "encoder returned a tuple"), (means, "decoder returned a Tensor")):
+        for call in (broken.elbo, broken.log_weights, broken.reconstruct):
+            with pytest.raises(ValueError, match=rf"{message}; wanted a torch\.distributions"):
+                call(x)
+
+
 # --- the auto-encoder -------------------------------------------------------------------------------
 
 

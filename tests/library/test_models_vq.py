@@ -199,7 +199,7 @@ def test_bad_input_gets_a_clear_error(model, x):
     with pytest.raises(ValueError, match=r"x has shape \(0, 5\); wanted at least one example"):
         model.perplexity(x[:0])
     for arguments, message in (
-        ({"entries": 1}, "entries is 1; wanted at least 2"),
+        ({"entries": 1}, "entries is 1; wanted an integer of at least 2"),
         ({"entries": 0}, "entries is 0"),
         ({"size": 0}, "size is 0"),
         ({"slots": 0}, "slots is 0"),

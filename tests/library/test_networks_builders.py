@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Independent, Normal
 
 from vae_lib.bounds import iwae_bound
@@ -11,8 +12,15 @@ from vae_lib.laboratory import grid_log_evidence
 from vae_lib.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic
 from vae_lib.models import VAE
 from vae_lib.networks import Encoder, GaussianEncoder, conv_vae, mlp_vae
-from vae_lib.posteriors import Diagonal, Flow, FlowPosterior, FullCovariance, FullCovarianceNormal, Mixture
-from vae_lib.posteriors.diagonal import DiagonalNormal
+from vae_lib.posteriors import (
+    Diagonal,
+    DiagonalNormal,
+    Flow,
+    FlowPosterior,
+    FullCovariance,
+    FullCovarianceNormal,
+    Mixture,
+)
 
 PIXELS, LATENT, BATCH = 20, 2, 5
 BUILDERS = {
@@ -150,6 +158,35 @@ def test_choices_by_module(builder):
     wide = Independent(Normal(torch.zeros(LATENT), 3.0), 1)
     assert BUILDERS[builder](prior=wide).prior is wide
     assert isinstance(BUILDERS[builder](prior=wide), VAE)
+
+
+class PixelwiseGaussian(nn.Module):
+    """A likelihood of the reader's own: a mean and a log-variance for each pixel."""
+
+    depth = 2
+
+    def forward(self, output):
+        mean, log_var = output.unflatten(-1, (-1, 2)).unbind(-1)
+        return Independent(Normal(mean, (0.5 * log_var).exp()), 1)
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_likelihood_of_ones_own_gets_as_many_numbers_as_it_asks_for(builder):
+    model = BUILDERS[builder](likelihood=PixelwiseGaussian(), seed=0)
+    assert model.elbo(torch.rand(BATCH, PIXELS)).shape == (BATCH,)
+    # the two numbers of a pixel lie side by side
+    output = model.decoder.network(torch.zeros(1, LATENT))
+    assert torch.equal(model.decode(torch.zeros(1, LATENT)).mean, output[:, ::2])
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_posterior_that_only_resembles_the_diagonal_one_is_kept(builder):
+    class Narrow(Diagonal):
+        def forward(self, features):
+            return super().forward(features - 3.0)
+
+    head = Narrow(LATENT)
+    assert BUILDERS[builder](posterior=head).encoder.posterior is head
 
 
 @pytest.mark.parametrize("builder", BUILDERS)

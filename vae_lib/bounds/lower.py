@@ -107,8 +107,7 @@ def beta_elbo(
     _require.floating("rate", rate)
     wanted = tuple(reconstruction.shape)
     _require.shape("rate", rate, wanted, f"the shape of reconstruction, {wanted}")
-    if not isinstance(beta, Tensor):  # to look into a tensor, a GPU would have to be waited for
-        _require.number_within("beta", beta, lowest=0.0)
+    _require.number_within("beta", beta, lowest=0.0)
     return reconstruction - beta * rate
 
 

@@ -136,4 +136,7 @@ def ciwae(log_w: Float[Tensor, "m k batch"], beta: float | int) -> Float[Tensor,
     """
     _check.grouped_log_weights(log_w)
     _require.number_within("beta", beta, lowest=0.0, highest=1.0)
-    return beta * elbo(log_w.flatten(0, 1)) + (1 - beta) * miwae_bound(log_w)
+    looser, tighter = elbo(log_w.flatten(0, 1)), miwae_bound(log_w)
+    if beta == 0 or beta == 1:  # an impossible sample makes a bound -inf, and 0 times that is NaN
+        return looser if beta else tighter
+    return beta * looser + (1 - beta) * tighter

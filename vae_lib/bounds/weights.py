@@ -1,6 +1,7 @@
 r"""Arithmetic with log-weights: their mean, and how many samples they are worth."""
 
 import math
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -40,8 +41,8 @@ def log_mean_exp(x: Float[Tensor, "*shape"], dim: int = 0) -> Float[Tensor, "*re
         tensor(-inf)
     """
     _require.floating("x", x)
-    if not -x.dim() <= dim < x.dim():
-        raise ValueError(f"dim is {dim}; wanted a dimension of x, whose shape is {tuple(x.shape)}")
+    if not isinstance(dim, Integral) or not -x.dim() <= dim < x.dim():
+        raise ValueError(f"dim is {dim!r}; wanted a dimension of x, whose shape is {tuple(x.shape)}")
     if x.shape[dim] == 0:
         raise ValueError(
             f"x has shape {tuple(x.shape)}; wanted at least one entry along dim {dim} to average"

@@ -24,7 +24,7 @@ from vae_lib.cards.examples import card_examples
 from vae_lib.cards.recording import curve_of
 from vae_lib.data import DataUnavailable
 from vae_lib.evaluation import log_likelihood, mean_over_examples
-from vae_lib.evaluation.likelihood import EXAMPLES_AT_ONCE
+from vae_lib.evaluation.arguments import EXAMPLES_AT_ONCE
 from vae_lib.training import load_checkpoint
 from vae_lib.training.checkpoints import Checkpoint, fingerprint
 from vae_lib.training.surroundings import find_device
@@ -207,7 +207,8 @@ def audit(
         card = read_card(card)
     if card.evaluation is None or card.checkpoint is None:
         raise incomplete(card)
-    _require.positive_integer("examples", 1 if examples is None else examples)
+    if examples is not None:
+        _require.positive_integer("examples", examples)
     where = find_device(device)
     found = Audit(card, [])
     found.add("sha256 of the card", card.sha256, digest(card.document()))
@@ -262,8 +263,7 @@ def _training(card: Card, checkpoint: Checkpoint) -> Iterator[tuple]:
         yield f"training.config.{name}", value, list(other) if isinstance(other, tuple) else other
     for name in ("training", "validation"):
         yield f"training.data.{name}", training["data"][name], checkpoint.data.get(name)
-    for name in ("name", "likelihood"):
-        note = {"name": "data"}.get(name, name)
+    for name, note in (("name", "data"), ("likelihood", "likelihood")):
         yield f"training.data.{name}", training["data"][name], checkpoint.notes.get(note)
     curve = curve_of(checkpoint) if checkpoint.history else {}
     yield "the names of the curves", sorted(training["curve"]), sorted(curve)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Shaped
 from torch import Tensor
 
+from vae_lib._files import file_bytes
 from vae_lib.cards.schema import FORMAT, SCHEMA
 from vae_lib.training.container import read, write, write_atomically
 
@@ -109,23 +110,18 @@ def read_card(path: str | Path) -> Card:
         ...
         vae_lib.cards.card.CardError: nowhere/card.json: cannot be read (No such file or directory)
     """
-    from jsonschema import Draft202012Validator
-
     path = Path(path)
     if path.is_dir():
         path = path / CARD
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        document = json.loads(file_bytes(path).decode(), parse_constant=_refuse)
     except OSError as error:
         raise CardError(path, [f"cannot be read ({error.strerror or error})"]) from error
     except (ValueError, RecursionError) as error:
         raise CardError(path, [f"is not JSON ({error})"]) from error
     if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:
         raise CardError(path, [f"format is {document['format']!r}; wanted {FORMAT}"])
-    faults = Draft202012Validator(SCHEMA).iter_errors(document)
-    lines = sorted(f"{_place(fault.json_path)}{_short(fault.message)}" for fault in faults)
-    if lines:
-        raise CardError(path, lines)
+    _check_form(path, document)
     return Card(
         path,
         document["training"],
@@ -146,14 +142,9 @@ def write_card(path: Path, document: dict[str, Any]) -> None:
         CheckpointError: If the file cannot be written.
         CardError: If the document is no card.
     """
-    from jsonschema import Draft202012Validator
-
     document = _without_nan(document)
     document["sha256"] = digest(document)
-    faults = Draft202012Validator(SCHEMA).iter_errors(document)
-    lines = sorted(f"{_place(fault.json_path)}{_short(fault.message)}" for fault in faults)
-    if lines:
-        raise CardError(path, lines)
+    _check_form(path, document)
     text = json.dumps(document, indent=1, ensure_ascii=False)
     text = _LIST.sub(lambda found: " ".join(found.group().split()), text)  # a curve is one line
     write_atomically(path, (text + "\n").encode())
@@ -222,6 +213,16 @@ def read_values(card: Card) -> dict[str, Shaped[Tensor, "..."]]:
 def incomplete(card: Card) -> CardError:
     """What there is to say about a card without an evaluation."""
     return CardError(card.path, ["holds the training only; `python -m vae_lib card` completes it"])
+
+
+def _check_form(path: Path, document: Any) -> None:
+    """Refuse what does not have the form of `vae_lib.cards.schema`, with a line for each fault."""
+    from jsonschema import Draft202012Validator
+
+    faults = Draft202012Validator(SCHEMA).iter_errors(document)
+    lines = sorted(f"{_place(fault.json_path)}{_short(fault.message)}" for fault in faults)
+    if lines:
+        raise CardError(path, lines)
 
 
 def _refuse(name: str) -> float:

@@ -20,19 +20,18 @@ from vae_lib.cards.card import (
     write_card,
     write_values,
 )
-from vae_lib.cards.examples import card_examples
+from vae_lib.cards.examples import DRAWN_WITH, card_examples
 from vae_lib.cards.origin import device_of, versions
 from vae_lib.cards.recording import curve_of
 from vae_lib.cards.schema import FORMAT
 from vae_lib.evaluation import log_likelihood, mean_over_examples
 from vae_lib.training import load_checkpoint, save_checkpoint
-from vae_lib.training.checkpoints import Checkpoint, fingerprint, read_checkpoint
+from vae_lib.training.checkpoints import Checkpoint, find_checkpoint, fingerprint, read_checkpoint
 from vae_lib.training.container import CheckpointError
 from vae_lib.training.surroundings import find_device
 
 __all__ = ["complete_card", "evaluate_again", "rungs", "summary"]
 
-DRAWN_WITH = 123  # the examples that `python -m vae_lib evaluate` draws
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -88,12 +87,13 @@ def complete_card(
     """
     if precision not in _PRECISIONS:
         raise ValueError(f"precision is {precision!r}; wanted one of: {', '.join(_PRECISIONS)}")
-    for name, count in (("examples", 1 if examples is None else examples), ("k", k)):
-        _require.positive_integer(name, count)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; wanted an integer of at least 0")
+    _require.positive_integer("k", k)
+    if examples is not None:
+        _require.positive_integer("examples", examples)
+    _require.seed("seed", seed)
     where = find_device(device)
-    folder, file = _checkpoint_of(Path(run))
+    run = Path(run)
+    folder, file = run.parent if run.is_file() else run, find_checkpoint(run)
     training = read_card(folder / CARD).training
     out = folder if out is None else Path(out)
     if (out / CARD).exists() and read_card(out / CARD).evaluation is not None:
@@ -177,7 +177,7 @@ def _finish(
     k, seed = settings["k"], settings["seed"]
     model = load_checkpoint(path.with_name(checkpoint["file"])).model.to(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    counts = rungs(k)
+    counts = rungs(k)  # each by itself, and not in one `convergence`: an audit may ask for one alone
     results = [
         log_likelihood(model, x, count, seed=seed, progress=progress and count == k) for count in counts
     ]
@@ -236,14 +236,6 @@ def summary(values: dict[str, Tensor]) -> dict[str, dict[str, float | None] | fl
         "log_likelihood": mean(values["log_likelihood"][-1]),
         "effective_sample_size": values["effective_sample_size"].double().nanmedian().item(),
     }
-
-
-def _checkpoint_of(run: Path) -> tuple[Path, Path]:
-    """The folder of a run, and the checkpoint that is meant."""
-    if run.is_file():
-        return run.parent, run
-    best = run / "best.safetensors"
-    return run, best if best.exists() else run / "last.safetensors"
 
 
 def _same_run(chosen: Checkpoint, last: Checkpoint, training: dict) -> None:

@@ -4,10 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vae_lib import _require
 from vae_lib.data import ImageData, load
 from vae_lib.data.sources import SETS
 
-__all__ = ["card_examples"]
+__all__ = ["DRAWN_WITH", "card_examples"]
+
+DRAWN_WITH = 123  # the seed of the one draw of zeros and ones that models are evaluated on
 
 
 def card_examples(
@@ -24,7 +27,8 @@ def card_examples(
         download: Whether the network may be used.
 
     Raises:
-        ValueError: If the name or the split is unknown, or if a seed is given where nothing is drawn.
+        ValueError: If the name or the split is unknown, if the seed is none, or if one is given where nothing
+            is drawn.
         DataUnavailable: If the files are not to be had.
 
     Example:
@@ -33,6 +37,8 @@ def card_examples(
     """
     if name not in SETS:
         raise ValueError(f"data is {name!r}; a run card needs one of: {', '.join(SETS)}")
+    if binarisation is not None:
+        _require.seed("binarisation", binarisation)
     data = load(name, split=split, download=download)
     images = isinstance(data, ImageData)
     if binarisation is not None and (likelihood != "bernoulli" or not images):

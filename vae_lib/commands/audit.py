@@ -5,7 +5,7 @@ import json
 import math
 import sys
 
-from vae_lib.commands.frame import Parser, complain, run
+from vae_lib.commands.frame import Parser, run
 
 __all__ = ["main"]
 
@@ -27,7 +27,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib audit",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("card", metavar="CARD", help="a run card, or the folder that holds card.json")
@@ -56,21 +55,16 @@ def main(argv: list[str]) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from vae_lib.cards import CardError, audit
+    from vae_lib.cards import audit
 
-    try:
-        found = audit(
-            arguments.card,
-            examples=arguments.examples,
-            samples=arguments.k,
-            device=arguments.device,
-            download=not arguments.offline,
-            progress=sys.stderr.isatty() and not arguments.json,
-        )
-    except CardError as error:
-        for fault in error.faults:
-            complain("python -m vae_lib audit", ValueError(fault))
-        return 2
+    found = audit(
+        arguments.card,
+        examples=arguments.examples,
+        samples=arguments.k,
+        device=arguments.device,
+        download=not arguments.offline,
+        progress=sys.stderr.isatty() and not arguments.json,
+    )
     if arguments.json:
         report = {
             "card": str(found.card.path),

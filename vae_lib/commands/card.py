@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from vae_lib.commands.frame import Parser, run
+from vae_lib.commands.frame import Parser, add_evaluation, run
 
 __all__ = ["main"]
 
@@ -25,7 +25,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib card",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a training, or a checkpoint in it")
@@ -36,24 +35,12 @@ def _parser() -> Parser:
         help="float32, or float16 for a small file; the numbers are those of what is stored "
         "(default: %(default)s)",
     )
-    add("--split", default="test", help="train, validation or test (default: %(default)s)")
-    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
-    add(
-        "--binarisation",
-        type=int,
-        metavar="SEED",
-        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in "
-        "evaluate; otherwise a pixel is 1 if brighter than one half)",
-    )
     add(
         "--again",
         action="store_true",
         help="evaluate the checkpoint of a complete card once more, with the settings on the card",
     )
-    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    add_evaluation(parser)
     return parser
 
 
@@ -73,34 +60,28 @@ def main(argv: list[str]) -> int:
     return run(_parser(), argv, _card)
 
 
-def _card(arguments: argparse.Namespace) -> int | None:
-    from vae_lib.cards import CardError, complete_card, evaluate_again
-    from vae_lib.commands.frame import complain
+def _card(arguments: argparse.Namespace) -> None:
+    from vae_lib.cards import complete_card, evaluate_again
 
     common = {"device": arguments.device, "progress": sys.stderr.isatty() and not arguments.json}
-    try:
-        if arguments.again:
-            card = evaluate_again(arguments.run, **common)
-        else:
-            card = complete_card(
-                arguments.run,
-                arguments.out,
-                precision=arguments.precision,
-                split=arguments.split,
-                examples=arguments.examples,
-                binarisation=arguments.binarisation,
-                k=arguments.k,
-                seed=arguments.seed,
-                **common,
-            )
-    except CardError as error:
-        for fault in error.faults:
-            complain("python -m vae_lib card", ValueError(fault))
-        return 2
+    if arguments.again:
+        card = evaluate_again(arguments.run, **common)
+    else:
+        card = complete_card(
+            arguments.run,
+            arguments.out,
+            precision=arguments.precision,
+            split=arguments.split,
+            examples=arguments.examples,
+            binarisation=arguments.binarisation,
+            k=arguments.k,
+            seed=arguments.seed,
+            **common,
+        )
     evaluation = card.evaluation or {}
     if arguments.json:
         print(json.dumps({"card": str(card.path), **evaluation}))
-        return None
+        return
     print(f"card       {card.path}")
     data = evaluation["data"]
     print(f"data       {data['name']}, {data['split']}: {evaluation['examples']} examples")
@@ -110,4 +91,3 @@ def _card(arguments: argparse.Namespace) -> int | None:
         print(f"{label:<10} {mean['value']:.2f}{spread} nats")
     worth = evaluation["effective_sample_size"]
     print(f"samples    worth {worth:.0f} of {evaluation['samples']} (median over the examples)")
-    return None

@@ -1,6 +1,5 @@
 """`python -m vae_lib data`: which sets there are, where they lie, and whether they are whole."""
 
-import argparse
 import json
 import os
 import sys
@@ -32,7 +31,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib data",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", default="list", help="list, get or check")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(SETS)}")
@@ -68,9 +66,9 @@ def main(argv: list[str]) -> int:
     try:
         report, lines, bad = run(sets, arguments.cache, bool(arguments.names))
     except KeyboardInterrupt:
-        return complain(parser.prog, RuntimeError("stopped"), code=130)
+        return complain(parser.prog, "stopped", code=130)
     if arguments.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2))  # ASCII: it passes through any encoding
     else:
         for line in lines:
             print(line)

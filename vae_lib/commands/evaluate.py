@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from vae_lib.commands.frame import Parser, run
+from vae_lib.commands.frame import Parser, add_evaluation, run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,25 +31,12 @@ def _parser() -> Parser:
         prog="python -m vae_lib evaluate",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
     add("--data", metavar="NAME", help="a data set or a file (default: the one it was trained on)")
-    add("--split", default="test", help="train, validation or test (default: %(default)s)")
-    add("--examples", type=int, metavar="N", help="only the first N examples (default: all)")
-    add(
-        "--binarisation",
-        type=int,
-        metavar="SEED",
-        help="draw the pixels, once, with this seed (default: 123 if the training drew them, as in card; "
-        "otherwise a pixel is 1 if brighter than one half)",
-    )
-    add("-k", type=int, default=5000, help="importance samples for each example (default: %(default)s)")
     add("--chunk", type=int, help="samples at once; changes the speed, not the result")
-    add("--seed", type=int, default=0, help="seed of the samples (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    add("--json", action="store_true", help="print one line of JSON, for scripts")
+    add_evaluation(parser)
     return parser
 
 
@@ -70,15 +57,16 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from vae_lib.commands.inputs import find_checkpoint
+    from vae_lib import _require
     from vae_lib.evaluation import active_units, log_likelihood, mean_over_examples
     from vae_lib.training import load_checkpoint
+    from vae_lib.training.checkpoints import find_checkpoint
     from vae_lib.training.surroundings import find_device
 
     for name in ("seed", "binarisation"):
         seed = getattr(arguments, name)
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ValueError(f"--{name} is {seed}; wanted 0 to 2**63 - 1")
+        if seed is not None:
+            _require.seed(f"--{name}", seed)
     device = find_device(arguments.device)
     checkpoint = load_checkpoint(find_checkpoint(arguments.checkpoint))
     found = _examples(arguments, checkpoint)
@@ -136,7 +124,9 @@ class _Found(NamedTuple):
 
 def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found:
     """By default the data set that the checkpoint names."""
-    from vae_lib.commands.inputs import DRAWN_WITH, examples
+    from vae_lib import _require
+    from vae_lib.cards.examples import DRAWN_WITH
+    from vae_lib.commands.inputs import examples
 
     source = arguments.data or checkpoint.notes.get("data")
     if source is None:
@@ -155,8 +145,7 @@ def _examples(arguments: argparse.Namespace, checkpoint: "Checkpoint") -> _Found
         pixels = "1 where brighter than one half" if cut else ""
         x = examples(source, arguments.split, likelihood).x
     if arguments.examples is not None:
-        if arguments.examples < 1:
-            raise ValueError(f"--examples is {arguments.examples}; wanted at least 1")
+        _require.positive_integer("--examples", arguments.examples)
         x = x[: arguments.examples]
     wanted = _pixels(checkpoint)
     if x.shape[1] != wanted:

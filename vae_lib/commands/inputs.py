@@ -6,13 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_lib import _require
+from vae_lib._files import refuse_streams
+from vae_lib.cards.examples import DRAWN_WITH
 from vae_lib.data import ImageData, binarize, load
+from vae_lib.data.sources import PARTS
 
-__all__ = ["DRAWN_WITH", "SPLITS", "Examples", "compact_examples", "examples", "find_checkpoint"]
+__all__ = ["Examples", "compact_examples", "examples"]
 
-SPLITS = ("train", "validation", "test")
-_TENTH_AT_LEAST = 10
-DRAWN_WITH = 123  # the seed of the one draw of zeros and ones that is evaluated on
+_FEWEST = 10  # rows of a file: a tenth of them is then at least one
 
 
 class Examples(NamedTuple):
@@ -85,8 +87,8 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
         >>> digits.x.dtype, digits.levels
         (torch.uint8, 2)
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; wanted one of: {', '.join(SPLITS)}")
+    if split not in PARTS:
+        raise ValueError(f"split is {split!r}; wanted one of: {', '.join(PARTS)}")
     if source.endswith((".npy", ".npz")):
         found = _from_file(Path(source), split)
     else:
@@ -99,11 +101,8 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
         else:
             found = Examples(data.images.flatten(1), data.shape, data.levels)
     if binarise:
-        if found.x.is_floating_point() and (found.x.min() < 0 or found.x.max() > 1):
-            raise ValueError(
-                f"{source} lies in [{found.x.min():.6g}, {found.x.max():.6g}]; wanted grey pixels within "
-                "[0, 1] to binarise"
-            )
+        if found.x.is_floating_point():
+            _require.within_unit_interval(source, found.x, "grey pixels within [0, 1] to binarise")
     elif likelihood == "bernoulli":
         grey = int(((found.x != 0) & (found.x != 1)).sum())
         if grey:
@@ -117,48 +116,32 @@ def compact_examples(source: str, split: str, likelihood: str, binarise: bool = 
 def _from_file(path: Path, split: str) -> Examples:
     import numpy as np
 
+    refuse_streams(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                array = loaded["x"]
-        else:
-            array = loaded
+        with path.open("rb") as file:  # which numpy leaves open if it is no zip file
+            loaded = np.load(file, allow_pickle=False)
+            array = loaded["x"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except KeyError as error:
         raise ValueError(f"{path} holds no array named x") from error
-    except (ValueError, EOFError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of the parser, of zip and of zlib; whatever it is, it is no such file
         raise ValueError(f"{path} is no file of NumPy arrays") from error
     if array.ndim not in (2, 3) or array.dtype.kind not in "fuib":
         raise ValueError(
             f"{path} holds an array of shape {array.shape} and dtype {array.dtype}; wanted numbers, "
             "(n, pixels) or (n, height, width)"
         )
-    if len(array) < _TENTH_AT_LEAST or array[0].size == 0:
-        raise ValueError(f"{path} holds {len(array)} examples; wanted at least {_TENTH_AT_LEAST}")
+    if len(array) < _FEWEST or array[0].size == 0:
+        raise ValueError(f"{path} holds {len(array)} examples; wanted at least {_FEWEST}")
     shape = tuple(array.shape[1:]) if array.ndim == 3 else None
     whole = array.dtype.kind != "f"
     if whole and (array.min() < 0 or array.max() > 255):
         raise ValueError(f"{path} holds whole numbers outside 0 to 255; wanted grey levels, or floats")
     x = torch.as_tensor(array.astype("uint8" if whole else "float32")).flatten(1)
-    if not bool(torch.isfinite(x).all()):
-        bad = int((~torch.isfinite(x)).sum())
-        raise ValueError(f"{path} holds {bad} pixels that are NaN or infinite; wanted finite numbers")
+    _require.finite(str(path), x)
     levels = 2 if whole and array.max() <= 1 else 256
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     tenth = len(x) // 10
     parts = {"test": order[:tenth], "validation": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
     return Examples(x[parts[split].sort().values], shape, levels)
-
-
-def find_checkpoint(path: str) -> Path:
-    """The file that is meant: in a folder the best checkpoint, or else the last.
-
-    Example:
-        >>> find_checkpoint("model.safetensors")
-        PosixPath('model.safetensors')
-    """
-    found = Path(path)
-    if found.is_dir():
-        best = found / "best.safetensors"
-        return best if best.exists() else found / "last.safetensors"
-    return found

@@ -1,4 +1,4 @@
-"""A grey picture as PNG, without a graphics library."""
+"""A grey picture as PNG, without a graphics library: vae_lib itself depends on none."""
 
 import struct
 import zlib

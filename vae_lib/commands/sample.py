@@ -26,7 +26,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib sample",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or a folder with them (then the best one)")
@@ -57,20 +56,19 @@ def main(argv: list[str]) -> int:
 def _sample(arguments: argparse.Namespace) -> None:
     import torch
 
-    from vae_lib.commands.inputs import find_checkpoint
+    from vae_lib import _require
     from vae_lib.training import load_checkpoint
+    from vae_lib.training.checkpoints import find_checkpoint
     from vae_lib.training.container import write_atomically
     from vae_lib.training.surroundings import noise
 
     out = Path(arguments.out)
     if out.suffix not in (".png", ".npz"):
         raise ValueError(f"--out is {arguments.out!r}; wanted a file that ends in .png or .npz")
-    if arguments.count < 1:
-        raise ValueError(f"--count is {arguments.count}; wanted at least 1")
+    _require.positive_integer("--count", arguments.count)
     if not out.parent.is_dir():
         raise ValueError(f"--out is {arguments.out!r}, but there is no folder {out.parent}")
-    if not 0 <= arguments.seed < 2**63:
-        raise ValueError(f"--seed is {arguments.seed}; wanted 0 to 2**63 - 1")
+    _require.seed("--seed", arguments.seed)
     checkpoint = load_checkpoint(find_checkpoint(arguments.checkpoint))
     with noise(torch.device("cpu"), arguments.seed):
         x = checkpoint.model.sample(arguments.count, mean=arguments.mean)

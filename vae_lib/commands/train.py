@@ -49,7 +49,6 @@ def _parser() -> Parser:
         prog="python -m vae_lib train",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_files(parser.add_argument_group("what is trained on, and where the result goes").add_argument)
     _add_model(parser.add_argument_group("the model").add_argument)
@@ -181,7 +180,6 @@ def _add_machine(add: Callable[..., object]) -> None:
         help="float32, or bf16: quicker on a GPU with large batches, slower on most CPUs "
         "(default: %(default)s)",
     )
-
     add(
         "--shards",
         type=int,
@@ -211,8 +209,16 @@ def main(argv: list[str]) -> int:
         usage: python -m vae_lib train ...
         0
     """
-    stopped = "stopped; what was saved is in {out}, and the same command with --resume goes on from there"
-    return run(_parser(), argv, _train, stopped)
+    return run(_parser(), argv, _train, _stopped)
+
+
+def _stopped(arguments: argparse.Namespace) -> str:
+    if Path(arguments.out, "last.safetensors").exists():
+        return (
+            f"stopped; what was saved is in {arguments.out}, and the same command with --resume goes on "
+            "from there"
+        )
+    return f"stopped before the first save, after {arguments.save_every:g} seconds: nothing to resume"
 
 
 def _train(arguments: argparse.Namespace) -> None:

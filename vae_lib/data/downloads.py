@@ -5,7 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ __all__ = ["download_to"]
 ROUNDS = 3  # through all the mirrors
 PAUSE = 1.0  # seconds before the second round; twice as long before each further one
 TIMEOUT = (10.0, 30.0)  # seconds to connect; seconds without a byte
+DAY = 86_400.0  # seconds
 
 
 def download_to(folder: Path, file: DataFile) -> tuple[bytes, str]:
@@ -70,6 +71,10 @@ def _refusing_unwritable(folder: Path) -> Iterator[None]:
 def _part(folder: Path, name: str) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file that only this download writes to, gone at the end whatever happens."""
     folder.mkdir(parents=True, exist_ok=True)
+    for abandoned in folder.glob(f".{name}.*.part"):  # of downloads that were killed
+        with suppress(OSError):  # another process may be first
+            if time.time() - abandoned.stat().st_mtime > DAY:
+                abandoned.unlink()
     part = folder / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
         with part.open("xb") as handle:
@@ -81,7 +86,7 @@ def _part(folder: Path, name: str) -> Iterator[tuple[BinaryIO, Path]]:
 def _from_a_mirror(file: DataFile) -> tuple[bytes, str]:
     try:
         import pooch  # noqa: F401
-        import requests
+        import requests  # noqa: F401
     except ImportError as error:
         raise DataUnavailable("the cache and downloads need pooch: pip install pooch") from error
     answers: dict[str, str] = {}  # mirror -> what it said last
@@ -96,7 +101,7 @@ def _from_a_mirror(file: DataFile) -> tuple[bytes, str]:
                 answers[mirror] = f"sent more than the {file.size} bytes of the file"
                 asked.remove(mirror)
                 continue
-            except requests.RequestException as error:
+            except (OSError, ValueError) as error:  # those of requests, and what it lets through
                 answers[mirror], again = _reason(error)
                 if not again:
                     asked.remove(mirror)
@@ -154,6 +159,12 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return "no answer in time", True
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off", True
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted", False
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not answer", True
     if isinstance(error, requests.ConnectionError):
         return "no connection", True
-    return type(error).__name__, True
+    if isinstance(error, requests.TooManyRedirects):
+        return "it redirects without end", False
+    return f"{type(error).__name__}: {' '.join(str(error).split())}", False

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vae_lib import _require
 from vae_lib.data.images import ImageData
 from vae_lib.data.sources import PARTS
 
@@ -74,13 +75,13 @@ def draw_glyphs(factors: Float[Tensor, "n 5"]) -> UInt8[Tensor, "n 28 28"]:
         ###+......
         ##########
     """
+    _require.floating("factors", factors)
     if factors.ndim != 2 or factors.shape[1] != len(GLYPH_FACTORS) or len(factors) == 0:
         raise ValueError(
             f"factors have shape {tuple(factors.shape)}; wanted (n, 5) with n of at least 1: "
             f"{', '.join(GLYPH_FACTORS)}"
         )
-    if not bool(torch.isfinite(factors).all()):
-        raise ValueError("factors hold NaN or infinity; wanted finite numbers")
+    _require.finite("factors", factors)
     shape, size, angle, x, y = factors.to("cpu", torch.float64).unbind(1)
     if not set(shape.tolist()) <= set(range(len(GLYPH_SHAPES))):
         raise ValueError(f"factors name a shape that is none of 0 to {len(GLYPH_SHAPES) - 1}")

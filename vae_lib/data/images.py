@@ -1,10 +1,13 @@
 """Grey images as whole numbers, and the two ways to make them binary."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
+
+from vae_lib import _require
 
 __all__ = ["ImageData", "binarize"]
 
@@ -48,12 +51,11 @@ def binarize(
         >>> [round(p, 2) for p in draws.mean(0).tolist()]  # 51 / 255 = 0.2
         [0.0, 0.2, 1.0]
     """
-    if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
-        raise ValueError(f"levels is {levels!r}; wanted an integer from 2 to 256")
-    if images.dtype != torch.uint8:
-        raise ValueError(f"images have dtype {images.dtype}; wanted whole grey levels, torch.uint8")
+    _grey_levels(images, levels)
     if look and images.device.type == "cpu" and images.numel() and int(images.max()) >= levels:
         raise ValueError(f"images hold the level {int(images.max())}; wanted less than levels = {levels}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator is {generator!r}; wanted a torch.Generator, or None")
     if generator is not None and generator.device.type != images.device.type:
         raise ValueError(
             f"generator is on {generator.device}; wanted the device of the images, {images.device}"
@@ -62,6 +64,13 @@ def binarize(
         levels - 1, images.shape, generator=generator, device=images.device, dtype=torch.uint8
     )
     return (draws < images).float()
+
+
+def _grey_levels(images: Tensor, levels: int) -> None:
+    _require.integer_within("levels", levels, lowest=2, highest=256)
+    _require.tensor("images", images)
+    if images.dtype != torch.uint8:
+        raise ValueError(f"images have dtype {images.dtype}; wanted whole grey levels, torch.uint8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +87,8 @@ class ImageData:
         factor_names: The names of the columns of `factors`.
 
     Raises:
-        ValueError: If there is no image, if the labels or factors do not match, or if a level is
-            too high.
+        ValueError: If there is no image, if images, labels or factors are not of the type and shape
+            above, or if a level is too high.
 
     Book: chapter 8 (binary pixels).
 
@@ -101,16 +110,21 @@ class ImageData:
     factor_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _grey_levels(self.images, self.levels)
+        _require.shape("images", self.images, (None, None, None), "(n, height, width)")
         if len(self.images) == 0:
             raise ValueError(f"images are empty ({self.name}, {self.split}); wanted at least one")
-        if self.labels is not None and len(self.labels) != len(self.images):
-            raise ValueError(f"labels are {len(self.labels)}; wanted one per image, {len(self.images)}")
+        if self.labels is not None:
+            _require.shape("labels", self.labels, (len(self.images),), f"one per image: {len(self.images)}")
+            if self.labels.dtype != torch.int64:
+                raise ValueError(f"labels have dtype {self.labels.dtype}; wanted torch.int64")
         highest = int(self.images.max())
         if highest >= self.levels:
             raise ValueError(f"images hold the level {highest}; wanted less than levels = {self.levels}")
-        wanted = (len(self.images), len(self.factor_names))
-        if self.factors is not None and tuple(self.factors.shape) != wanted:
-            raise ValueError(f"factors have shape {tuple(self.factors.shape)}; wanted {wanted}")
+        if self.factors is not None:
+            wanted = (len(self.images), len(self.factor_names))
+            _require.shape("factors", self.factors, wanted, str(wanted))
+            _require.finite("factors", self.factors)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -185,7 +199,7 @@ class ImageData:
             >>> load("digits").binarized().unique()
             tensor([0., 1.])
         """
-        if not 0 <= threshold < 1:
+        if not isinstance(threshold, Real) or not 0 <= threshold < 1:
             raise ValueError(f"threshold is {threshold!r}; wanted 0 <= threshold < 1")
         return (self.scaled() > threshold).float()
 

@@ -38,7 +38,7 @@ def synthetic_linear_gaussian(
         Float32 data, (n, pixels).
 
     Raises:
-        ValueError: If n, the eigenvalues or the variance do not fit the description.
+        ValueError: If n, pixels, the eigenvalues or the variance do not fit the description.
 
     Book: chapter 7 (the best parameters), chapter 8 (a linear VAE). Source: Tipping and Bishop (1999).
 
@@ -47,7 +47,10 @@ def synthetic_linear_gaussian(
         torch.Size([500, 8])
     """
     _require.positive_integer("n", n)
+    _require.positive_integer("pixels", pixels)
     _require.positive_number("variance", variance)
+    for eigenvalue in eigenvalues:
+        _require.positive_number("eigenvalues", eigenvalue)
     if not 1 <= len(eigenvalues) < pixels:
         raise ValueError(
             f"eigenvalues are {len(eigenvalues)}; wanted at least 1, less than pixels = {pixels}"

@@ -99,7 +99,7 @@ def load(
         `ImageData`, on the CPU, as bytes; for "ring" `PointData`.
 
     Raises:
-        ValueError: If the name, the split or the size is unknown.
+        ValueError: If the name, the split or the size is unknown, or `cache` or `download` is none.
         DataUnavailable: If a file is neither on this machine nor to be had; one line says why.
         ImportError: If scikit-learn is not installed, for the digits.
 
@@ -109,12 +109,14 @@ def load(
         >>> [len(load("digits", split=part)) for part in ("train", "validation", "test")]
         [1197, 300, 300]
     """
-    if name not in SETS:
+    if not isinstance(name, str) or name not in SETS:
         raise ValueError(f"name is {name!r}; wanted one of: {', '.join(SETS)}")
     if split not in (*PARTS, "all"):
         raise ValueError(f"split is {split!r}; wanted one of: {', '.join(PARTS)}, all")
     if size is not None and (name != "omniglot" or size not in (28, 105)):
         raise ValueError(f'size is {size!r} for {name!r}; wanted None, or 28 or 105 for "omniglot"')
+    if not isinstance(download, bool):
+        raise ValueError(f"download is {download!r}; wanted True or False")
 
     def read(file: DataFile) -> bytes:
         return fetch(file, cache=cache, download=download)[0]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vae_lib.data.idx import unpack_idx
 from vae_lib.data.images import ImageData
@@ -24,19 +23,18 @@ def mnist_family(name: str, split: str, read: Callable[[DataFile], bytes]) -> Im
     Nothing is kept in memory between calls: 47 MB of pixels are read in a third of a second.
     """
     train_images, train_labels, test_images, test_labels = SETS[name].files
-    train = split in ("train", "validation", "all")
-    test = split in ("test", "all")
-    chosen = {"train": slice(_TRAIN), "validation": slice(_TRAIN, None)}.get(split, slice(None))
-    files = [(train_images, train_labels)] * train + [(test_images, test_labels)] * test
-    arrays = [[_array(file, read)[chosen] for file in pair] for pair in files]
-    images, labels = (_tensor([pair[which] for pair in arrays]) for which in (0, 1))
-    return ImageData(images, labels.long(), 256, name, split)
+    files = []
+    if split != "test":
+        files.append((train_images, train_labels))
+    if split in ("test", "all"):
+        files.append((test_images, test_labels))
+    rows = {"train": slice(_TRAIN), "validation": slice(_TRAIN, None)}.get(split, slice(None))
+    # a copy of each: what was read from bytes is read-only
+    images = np.concatenate([_array(file, read)[rows] for file, _ in files])
+    labels = np.concatenate([_array(file, read)[rows] for _, file in files])
+    return ImageData(torch.from_numpy(images), torch.from_numpy(labels).long(), 256, name, split)
 
 
 def _array(file: DataFile, read: Callable[[DataFile], bytes]) -> np.ndarray:
     assert file.shape is not None
     return unpack_idx(read(file), file.shape, file.path)
-
-
-def _tensor(arrays: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(arrays))  # a copy: what was read from bytes is read-only

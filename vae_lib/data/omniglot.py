@@ -15,6 +15,15 @@ _DRAWERS = 20
 _BACKGROUND = 964  # characters of the official background part; the other 659 are the evaluation part
 _TRAIN = 836  # characters before the last four background alphabets (14 + 42 + 17 + 55 characters)
 
+# of each split: the official parts that it is taken from, and which of their drawings
+_TAKEN = {
+    "train": (("background",), slice(_TRAIN * _DRAWERS)),
+    "validation": (("background",), slice(_TRAIN * _DRAWERS, None)),
+    "test": (("evaluation",), slice(None)),
+    "all": (("background", "evaluation"), slice(None)),
+}
+_FIRST_CHARACTER = {"background": 0, "evaluation": _BACKGROUND}
+
 
 def omniglot(split: str, size: int, read: Callable[[DataFile], bytes]) -> ImageData:
     """One part of "omniglot": 16,720 / 2,560 / 13,180 images of 836 / 128 / 659 characters.
@@ -33,36 +42,24 @@ def omniglot(split: str, size: int, read: Callable[[DataFile], bytes]) -> ImageD
     compared with published ones.
     """
     small, background, evaluation = SETS["omniglot"].files
-    first, last = {
-        "train": (0, _TRAIN),
-        "validation": (_TRAIN, _BACKGROUND),
-        "test": (_BACKGROUND, None),
-        "all": (0, None),
-    }[split]
-    wanted = [part for part, used in ((0, first < _BACKGROUND), (1, last is None)) if used]
+    parts, rows = _TAKEN[split]
     if size == 28:
         content = read(small)
-        names = ("background", "evaluation")
-        images = [npz_array(content, f"{names[part]}_images") for part in wanted]
-        labels = [npz_array(content, f"{names[part]}_labels") for part in wanted]
-        levels = 256
+        images = [npz_array(content, f"{part}_images") for part in parts]
+        labels = [npz_array(content, f"{part}_labels") for part in parts]
     else:
-        files = (background, evaluation)
-        contents = [read(files[part]) for part in wanted]
-        # the file has True for paper
-        images = [
-            (~npz_array(content, "images")).view(np.uint8).reshape(-1, 105, 105) for content in contents
-        ]
+        files = {"background": background, "evaluation": evaluation}
+        contents = [read(files[part]) for part in parts]
+        papers = [npz_array(content, "images") for content in contents]  # True where there is no ink
+        images = [(~paper).view(np.uint8).reshape(-1, 105, 105) for paper in papers]
         labels = [npz_array(content, "labels").reshape(-1) for content in contents]
-        levels = 2
-    parts = zip(labels, wanted, strict=True)
-    numbers = [array.astype(np.int64) + _BACKGROUND * part for array, part in parts]
-    start = (first - _BACKGROUND * wanted[0]) * _DRAWERS
-    stop = None if last is None else last * _DRAWERS
+    numbers = [
+        label.astype(np.int64) + _FIRST_CHARACTER[part] for label, part in zip(labels, parts, strict=True)
+    ]
     return ImageData(
-        torch.from_numpy(_joined(images)[start:stop]),
-        torch.from_numpy(_joined(numbers)[start:stop]),
-        levels,
+        torch.from_numpy(_joined(images)[rows]),
+        torch.from_numpy(_joined(numbers)[rows]),
+        256 if size == 28 else 2,
         "omniglot",
         split,
     )

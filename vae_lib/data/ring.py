@@ -27,7 +27,7 @@ class PointData:
         split: The part of it: "train", "validation", "test" or "all".
 
     Raises:
-        ValueError: If there is no point, or not one row of noise per point.
+        ValueError: If there is no point, a number is NaN or infinite, or not one row of noise per point.
 
     Book: chapter 1 (the ring).
 
@@ -43,6 +43,10 @@ class PointData:
     split: str
 
     def __post_init__(self) -> None:
+        for name in ("points", "latents"):
+            _require.shape(name, getattr(self, name), (None, None), "one row per point")
+            _require.floating(name, getattr(self, name))
+            _require.finite(name, getattr(self, name))
         if len(self.points) == 0:
             raise ValueError(f"points are empty ({self.name}, {self.split}); wanted at least one")
         if len(self.latents) != len(self.points):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from vae_lib._files import file_bytes
 from vae_lib.data.downloads import download_to
 from vae_lib.data.faults import DataUnavailable, fault
 from vae_lib.data.sources import DataFile
@@ -23,19 +24,26 @@ def cache_folder(cache: str | os.PathLike | None = None) -> Path:
     """The folder for downloads: `cache`, else `VAE_LIB_CACHE`, else the user's own cache folder.
 
     Raises:
-        DataUnavailable: If neither is given and pooch, which knows the user's own, is not installed.
+        ValueError: If `cache` is no path.
+        DataUnavailable: If neither is given, and the user has no home folder or pooch, which knows it, is
+            not installed.
 
     Example:
         >>> cache_folder("somewhere").name
         'somewhere'
     """
+    if cache is not None and (not isinstance(cache, str | os.PathLike) or "\0" in os.fspath(cache)):
+        raise ValueError(f"cache is {cache!r}; wanted the path of a folder, or None")
     chosen = cache or os.environ.get("VAE_LIB_CACHE")
     if not chosen:
         try:
             import pooch  # only now: whoever has VAE_LIB_DATA does not need it
         except ImportError as error:
             raise DataUnavailable("the cache and downloads need pooch: pip install pooch") from error
-        chosen = pooch.os_cache("vae_lib")
+        try:
+            chosen = pooch.os_cache("vae_lib")
+        except RuntimeError as error:
+            raise DataUnavailable("no home folder, so no cache: set VAE_LIB_CACHE to a folder") from error
     return Path(os.path.expanduser(chosen))
 
 
@@ -96,7 +104,7 @@ def fetch(
             missed.append(name)
             continue
         try:
-            content = path.read_bytes()
+            content = file_bytes(path)
         except FileNotFoundError:
             missed.append(f"{path} does not exist")
             continue

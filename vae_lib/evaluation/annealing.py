@@ -9,11 +9,12 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import Estimate
+from vae_lib.evaluation.arguments import check_examples, evaluating, refuse_nan
 from vae_lib.evaluation.hmc import adapted, hmc
-from vae_lib.evaluation.likelihood import check_examples, evaluating, mean_over_examples
+from vae_lib.evaluation.likelihood import mean_over_examples
 from vae_lib.evaluation.running import RunningWeights
 from vae_lib.models import VAE
-from vae_lib.training.surroundings import keep_the_heap, noise
+from vae_lib.training.surroundings import keep_the_heap, noise, seeds
 
 __all__ = ["AnnealedLogLikelihood", "Sandwich", "ais", "sandwich"]
 
@@ -153,11 +154,11 @@ def ais(
     """
     _check(model, chains, temperatures, leapfrogs, start)
     check_examples(model, x)
-    seeds = torch.Generator().manual_seed(seed)
+    streams = seeds(seed)
     results = []
     with evaluating(model) as device:
         for part in x.split(max(1, ROWS_AT_ONCE // chains)):
-            with noise(device, int(torch.randint(2**62, (), generator=seeds))):
+            with noise(device, next(streams)):
                 walk = _Walk(model, part.to(device), chains, temperatures, leapfrogs, start)
                 sums = RunningWeights(len(part), device)
                 sums.add(walk.forwards())
@@ -165,7 +166,7 @@ def ais(
                 (sums.log_mean(), sums.standard_error(), sums.effective_sample_size(), walk.acceptance)
             )
     columns = [torch.cat(parts).to(x.device) for parts in zip(*results, strict=True)]
-    _refuse_nan(columns[0])
+    refuse_nan(columns[0], "ln p(x, z)")
     return AnnealedLogLikelihood(*columns)
 
 
@@ -222,12 +223,12 @@ def sandwich(
     """
     _require.positive_integer("n", n)
     _check(model, chains, temperatures, leapfrogs, start)
-    seeds = torch.Generator().manual_seed(seed)
+    streams = seeds(seed)
     results = []
     with evaluating(model) as device:
         block = max(1, ROWS_AT_ONCE // chains)
         for first in range(0, n, block):
-            with noise(device, int(torch.randint(2**62, (), generator=seeds))):
+            with noise(device, next(streams)):
                 with torch.no_grad():
                     z = model.prior.sample((min(block, n - first),))  # (batch, latent)
                     x = model.decode(z).sample()
@@ -237,7 +238,7 @@ def sandwich(
                 backwards.add(walk.backwards(z))
             results.append((x, forwards.log_mean(), -backwards.log_mean()))
     found = Sandwich(*(torch.cat(parts) for parts in zip(*results, strict=True)))
-    _refuse_nan(found.lower + found.upper)
+    refuse_nan(found.lower + found.upper, "ln p(x, z)")
     return found
 
 
@@ -317,9 +318,3 @@ def _check(model: VAE, chains: int, temperatures: int, leapfrogs: int, start: st
         _require.positive_integer(name, count)
     if start not in ("prior", "encoder"):
         raise ValueError(f"start is {start!r}; wanted 'prior' or 'encoder'")
-
-
-def _refuse_nan(value: Tensor) -> None:
-    bad = int(value.isnan().sum())
-    if bad:
-        raise ValueError(f"model gives NaN for {bad} of {len(value)} examples; wanted ln p(x, z)")

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_lib import _require
-from vae_lib.evaluation.likelihood import LogLikelihood, check_conditions, check_examples, estimates
+from vae_lib.evaluation.arguments import check_conditions, check_examples
+from vae_lib.evaluation.likelihood import LogLikelihood, estimates
 
 __all__ = ["convergence"]
 
@@ -46,8 +47,9 @@ def convergence(
         progress: As for `log_likelihood`.
 
     Returns:
-        For every k the `LogLikelihood` that `log_likelihood` finds with k samples, values (batch,), and
-        their `mean` with its standard error over examples.
+        For every k a `LogLikelihood`: values (batch,), and their `mean` with its standard error over
+        examples. For multiples of 50 it is what `log_likelihood` finds with k samples; the noise of a
+        part of 50 is another one.
 
     Raises:
         ValueError: As `log_likelihood`, and if ks is empty or not ascending.

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from vae_lib import _require
-from vae_lib.evaluation.likelihood import check_examples, estimate, evaluating
+from vae_lib.evaluation.arguments import check_examples, evaluating
+from vae_lib.evaluation.likelihood import LogLikelihood, estimates
 from vae_lib.models import VAE
 from vae_lib.training.optimisers import Adam
-from vae_lib.training.surroundings import noise
+from vae_lib.training.surroundings import noise, seeds
 
 __all__ = ["InferenceGaps", "inference_gaps"]
 
@@ -113,7 +114,7 @@ def inference_gaps(
     _require.positive_number("learning_rate", learning_rate)
     if family not in ("diagonal", "full"):
         raise ValueError(f"family is {family!r}; wanted 'diagonal' or 'full'")
-    seeds = torch.Generator().manual_seed(seed)
+    streams = seeds(seed)
     frozen = [p for p in model.parameters() if p.requires_grad]
     parts = []
     try:
@@ -121,7 +122,7 @@ def inference_gaps(
             parameter.requires_grad_(False)
         with evaluating(model) as device:
             for rows in x.split(EXAMPLES_AT_ONCE):
-                draw_seed = int(torch.randint(2**62, (), generator=seeds))
+                draw_seed = next(streams)
                 part = rows.to(device)
                 with noise(device, draw_seed):
                     start = _start(model, part)
@@ -213,9 +214,12 @@ def _measure(
     model: VAE, x: Tensor, k: int, seed: int, best: _Gaussians, full: _Gaussians
 ) -> tuple[Tensor, ...]:
     """The columns of `InferenceGaps` for these examples."""
-    best_result = estimate(model, x, k, None, seed, posterior=best)
-    full_result = best_result if full is best else estimate(model, x, k, None, seed, posterior=full)
-    own_result = estimate(model, x, k, None, seed)
+
+    def estimate(posterior: _Gaussians | None) -> LogLikelihood:
+        return estimates(model, x, (k,), None, seed, posterior=posterior)[0]
+
+    best_result, own_result = estimate(best), estimate(None)
+    full_result = best_result if full is best else estimate(full)
     log_p, best_elbo, elbo = full_result.value, best_result.elbo, own_result.elbo
     return (
         log_p - best_elbo,

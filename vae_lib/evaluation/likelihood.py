@@ -2,7 +2,6 @@ r"""ln p(x) by importance sampling: the number that models are compared by."""
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,16 +13,21 @@ from tqdm.auto import tqdm
 from vae_lib import _require
 from vae_lib.divergences import Estimate
 from vae_lib.evaluation import fast_bernoulli
+from vae_lib.evaluation.arguments import (
+    EXAMPLES_AT_ONCE,
+    check_conditions,
+    check_examples,
+    evaluating,
+    refuse_nan,
+)
 from vae_lib.evaluation.running import RunningWeights
-from vae_lib.models import VAE, ConditionalVAE
-from vae_lib.models._detach import drawn
-from vae_lib.training.surroundings import keep_the_heap, noise
+from vae_lib.models import VAE
+from vae_lib.posteriors.drawing import drawn
+from vae_lib.training.surroundings import keep_the_heap, noise, seeds
 
 __all__ = ["LogLikelihood", "log_likelihood", "mean_over_examples"]
 
-# The noise depends on these two and on the seed, and on nothing else. So they are no arguments.
-EXAMPLES_AT_ONCE = 64
-SAMPLES_PER_DRAW = 50
+SAMPLES_PER_DRAW = 50  # the noise depends on it too
 # rows of a decoder call: enough for the matrix products, few enough for the cache
 ROWS_ON_CPU, ROWS_ON_GPU = 2048, 262_144
 
@@ -121,8 +125,9 @@ def log_likelihood(
     VAE of MNIST that moved the mean of ln p(x) by less than 0.001 nats.
 
     The noise comes from `seed` alone. It depends neither on `chunk` nor on torch's global random
-    state, which is left alone; and the first samples of a larger k are those of a smaller one. So
-    the same call gives the same numbers, and a difference between two models is not one of luck.
+    state, which is left alone; and the first samples of a larger k are those of a smaller one, if that
+    is a multiple of 50, as many as are drawn together. So the same call gives the same numbers, and a
+    difference between two models is not one of luck.
 
     Args:
         model: A `VAE`, or any module with `log_weights(x, k)` that returns (k, batch); a
@@ -161,64 +166,7 @@ def log_likelihood(
         _require.positive_integer("chunk", chunk)
     check_examples(model, x)
     check_conditions(model, x, y)
-    return estimate(model, x, k, chunk, seed, y=y, progress=progress)
-
-
-def check_examples(model: nn.Module, x: Tensor) -> None:
-    """Refuse what cannot be evaluated, by name."""
-    if not getattr(model, "has_elbo", True) or not hasattr(model, "log_weights"):
-        raise ValueError(f"model is of type {type(model).__name__}; wanted one with a bound on ln p(x)")
-    _require.floating("x", x)
-    _require.shape("x", x, (None, None), "(batch, pixels)")
-    if len(x) == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least one example")
-    _require.finite("x", x)
-
-
-def check_conditions(model: nn.Module, x: Tensor, y: Tensor | None) -> None:
-    """Refuse conditions that would not reach the examples they belong to."""
-    if isinstance(model, ConditionalVAE):
-        if y is None:
-            raise ValueError("model is a ConditionalVAE and y is None; wanted y, (batch, conditions)")
-        _require.floating("y", y)
-        _require.shape("y", y, (len(x), None), f"(batch, conditions), one row for each of {len(x)} examples")
-        _require.finite("y", y)
-        return
-    if y is not None:
-        raise ValueError(f"model is of type {type(model).__name__}, but y was given; wanted a ConditionalVAE")
-    fixed = getattr(getattr(model, "encoder", None), "y", None)
-    if isinstance(fixed, Tensor) and len(x) > EXAMPLES_AT_ONCE and len(fixed) > 1:
-        raise ValueError(
-            f"model is given {len(fixed)} conditions, and x goes through it {EXAMPLES_AT_ONCE} at a time; "
-            "wanted the ConditionalVAE itself, and y"
-        )
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[torch.device]:
-    """The model in eval mode, and afterwards as it was; gives the device it is on."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield next((p.device for p in model.parameters()), torch.device("cpu"))
-    finally:
-        for module, training in before.items():
-            module.training = training
-
-
-def estimate(
-    model: Any,
-    x: Tensor,
-    k: int,
-    chunk: int | None,
-    seed: int,
-    *,
-    y: Tensor | None = None,
-    posterior: Callable[[slice], Distribution] | None = None,
-    progress: bool = False,
-) -> LogLikelihood:
-    """`log_likelihood` of checked arguments; `posterior(rows)` stands in for the encoder."""
-    return estimates(model, x, (k,), chunk, seed, y=y, posterior=posterior, progress=progress)[0]
+    return estimates(model, x, (k,), chunk, seed, y=y, progress=progress)[0]
 
 
 def estimates(
@@ -232,8 +180,11 @@ def estimates(
     posterior: Callable[[slice], Distribution] | None = None,
     progress: bool = False,
 ) -> list[LogLikelihood]:
-    """What `estimate` finds with the first k samples, for every k of the ascending `ks`, in one pass."""
-    seeds = torch.Generator().manual_seed(seed)
+    """`log_likelihood` with the first k samples, for every k of the ascending `ks`, in one pass.
+
+    The arguments are checked already; `posterior(rows)` stands in for the encoder.
+    """
+    streams = seeds(seed)
     keep_the_heap()
     with evaluating(model) as device, tqdm(total=len(x), unit="example", disable=not progress) as bar:
         # made before the work: small results in between would cut up the memory that large tensors leave
@@ -245,7 +196,7 @@ def estimates(
             part = x[rows].to(device)
             given = model if y is None else model.given(y[rows].to(device))
             sums = RunningWeights(len(part), device)
-            with noise(device, int(torch.randint(2**62, (), generator=seeds))):
+            with noise(device, next(streams)):
                 for log_w in _log_weights(given, part, ks[-1], chunk, posterior and posterior(rows)):
                     stops = [k - sums.count for k in ks if sums.count < k < sums.count + len(log_w)]
                     for some in log_w.tensor_split(stops):
@@ -253,13 +204,9 @@ def estimates(
                         if sums.count in ks:
                             found[ks.index(sums.count), :, rows] = torch.stack(_columns(sums))
             bar.update(len(part))
-    results = []
-    for columns in found.to(x.device):
-        bad = int(columns[0].isnan().sum())
-        if bad:
-            raise ValueError(f"model gives NaN for {bad} of {len(x)} examples; wanted ln p(x, z) - ln q(z|x)")
-        results.append(LogLikelihood(*columns))
-    return results
+    for values in found[:, 0]:
+        refuse_nan(values, "ln p(x, z) - ln q(z|x)")
+    return [LogLikelihood(*columns) for columns in found.to(x.device)]
 
 
 def _columns(sums: RunningWeights) -> tuple[Tensor, ...]:

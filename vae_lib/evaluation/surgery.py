@@ -9,7 +9,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
 from vae_lib.divergences import Estimate
-from vae_lib.evaluation.likelihood import check_examples, evaluating
+from vae_lib.evaluation.arguments import check_examples, evaluating
 from vae_lib.posteriors import aggregate_posterior
 from vae_lib.training.surroundings import noise
 

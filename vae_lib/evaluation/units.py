@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vae_lib import _require
-from vae_lib.evaluation.likelihood import check_examples, evaluating
+from vae_lib.evaluation.arguments import check_examples, evaluating
 
 __all__ = ["ActiveUnits", "active_units"]
 
@@ -69,8 +69,7 @@ def active_units(model: Any, x: Float[Tensor, "batch pixels"], threshold: float 
     check_examples(model, x)
     if len(x) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least two examples to compare")
-    if not 0 <= threshold < float("inf"):
-        raise ValueError(f"threshold is {threshold!r}; wanted a finite number of at least 0")
+    _require.number_within("threshold", threshold, lowest=0.0)
     with evaluating(model) as device:
         parts = [model.encode(part.to(device)).mean for part in x.split(EXAMPLES_AT_ONCE)]
     means = torch.cat(parts).to(x.device, torch.float64)  # (batch, latent)

@@ -45,7 +45,7 @@ def iwae_pathwise(
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
-            returns another shape or cannot be differentiated.
+            returns another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
     Burda et al. (2016), section 3; Rainforth et al. (2018).
@@ -94,7 +94,7 @@ def dreg(
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
-            returns another shape or cannot be differentiated.
+            returns another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (when does the order change?), chapter 9 (tighter is not always better). Source:
     Tucker et al. (2019).
@@ -146,7 +146,7 @@ def vimco(
 
     Raises:
         ValueError: q is not given by finite parameters that fit, n is below 1, k is below 2, or
-            log_joint returns another shape.
+            log_joint returns another shape or is not finite.
 
     Book: chapter 6 (discrete latents). Source: Mnih and Rezende (2016), section 2.
 

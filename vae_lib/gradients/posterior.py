@@ -60,6 +60,8 @@ class GaussianCopies:
         _require.positive_integer("n", n)
         _require.floating("mean", mean)
         _require.shape("mean", mean, (None,), "(latent,): one Gaussian, not a batch of them")
+        if mean.numel() == 0:
+            raise ValueError("mean has shape (0,); wanted at least one latent")
         _require.shape("log_var", log_var, tuple(mean.shape), f"the shape of mean, {tuple(mean.shape)}")
         if log_var.dtype != mean.dtype:
             raise ValueError(f"log_var has dtype {log_var.dtype}; wanted that of mean, {mean.dtype}")
@@ -152,9 +154,12 @@ def copies(
 
 def log_density(name: str, function: LogDensity, z: Tensor, differentiable: bool = True) -> Tensor:
     """function(z) for z (k, n, *event), asked for one flat list of codes; returns (k, n)."""
+    if not callable(function):
+        raise ValueError(f"{name} is of type {type(function).__name__}; wanted a function of z")
     value = function(z.flatten(0, 1))  # (k * n,)
     wanted = z.shape[0] * z.shape[1]
     _require.shape(name + "(z)", value, (wanted,), f"({wanted},): one number for each row of z")
+    _require.finite(name + "(z)", value)  # an impossible z that q proposes makes the bound -inf
     if differentiable and not value.requires_grad:
         raise ValueError(
             f"{name}(z) carries no gradient; wanted a function that torch can differentiate in z"

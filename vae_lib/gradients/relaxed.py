@@ -42,7 +42,7 @@ def relaxed_objective(
 
     Raises:
         ValueError: logits has another shape or is not finite, n is below 1, temperature is not a
-            positive number, or log_joint returns another shape or cannot be differentiated.
+            positive number, or log_joint returns another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (discrete latents: what breaks). Source: Jang et al. (2017); Maddison et al.
     (2017), who keep a bound by relaxing q and the prior too.

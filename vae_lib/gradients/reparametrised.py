@@ -41,7 +41,7 @@ def pathwise(
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n is below 1, or log_joint returns
-            another shape or cannot be differentiated.
+            another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (reparametrisation). Source: Kingma and Welling (2014), section 2.4.
 
@@ -88,7 +88,7 @@ def pathwise_analytic_kl(
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n is below 1, or log_likelihood
-            returns another shape or cannot be differentiated.
+            returns another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (analytic KL). Source: Kingma and Welling (2014), section 2.3, equation 7.
 
@@ -138,7 +138,7 @@ def sticking_the_landing(
 
     Raises:
         ValueError: mean and log_var do not fit or are not finite, n or k is below 1, or log_joint
-            returns another shape or cannot be differentiated.
+            returns another shape, is not finite or cannot be differentiated.
 
     Book: chapter 6 (sticking the landing), chapter 6 (when does the order change?) for the bias. Source:
     Roeder et al. (2017); Tucker et al. (2019).

@@ -1,5 +1,7 @@
 r"""The ELBO's gradient without differentiating through the sample: the score function."""
 
+import math
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -57,7 +59,7 @@ def score_function(
 
     Raises:
         ValueError: q is not given by finite parameters that fit, n is below 1 (below 2 with
-            "leave_one_out"), baseline is something else, or log_joint returns another shape.
+            "leave_one_out"), baseline is something else, or log_joint returns another shape or is not finite.
 
     Book: chapter 6 (the score function). Source: Williams (1992); Ranganath et al. (2014); Mnih and
     Rezende (2016) for "leave_one_out".
@@ -88,6 +90,6 @@ def _baseline(baseline: str | float | int, signal: Tensor) -> Tensor | float | i
         if n < 2:
             raise ValueError(f"n is {n}; wanted at least 2: leave_one_out needs another sample")
         return (signal.sum() - signal) / (n - 1)
-    if isinstance(baseline, str) or not float("-inf") < baseline < float("inf"):
+    if isinstance(baseline, bool | str) or not isinstance(baseline, Real) or not math.isfinite(baseline):
         raise ValueError(f'baseline is {baseline!r}; wanted "none", "leave_one_out" or a finite number')
     return baseline

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vae_lib.commands.frame import Parser, Usage, complain, run
+from vae_lib.commands.frame import Parser, Usage, complain, run, start
 
 __all__ = ["main"]
 
@@ -286,7 +286,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in _COMMANDS:
         parser, action = _COMMANDS[words[0]]
-        return run(parser(), words[1:], action, stopped="stopped; the same command goes on from here")
+        goes_on = "stopped; the same command goes on from here"
+        return run(parser(), words[1:], action, stopped=lambda _: goes_on)
     frame = Parser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} COMMAND ...",
@@ -307,4 +308,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(_PROGRAM, main))

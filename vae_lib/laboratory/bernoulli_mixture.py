@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from vae_lib import _require
-from vae_lib.laboratory._tables import table
+from vae_lib.laboratory._tables import log_table, table
 
 __all__ = ["BernoulliMixture"]
 
@@ -52,6 +52,9 @@ class BernoulliMixture:
             (weights.shape[0], None),
             f"(K, D) with K = {weights.shape[0]}, the number of weights",
         )
+        if probabilities.numel() == 0:
+            shape = tuple(probabilities.shape)
+            raise ValueError(f"probabilities has shape {shape}; wanted at least one pixel")
         if probabilities.dtype != weights.dtype:
             raise ValueError(
                 f"probabilities has dtype {probabilities.dtype}; wanted that of weights, {weights.dtype}"
@@ -142,11 +145,9 @@ class BernoulliMixture:
         pixels = self.probabilities.shape[1]
         _require.shape("x", x, (None, pixels), f"(batch, D) with D = {pixels}")
         _require_binary(x)
-        ones = x.to(self.probabilities.dtype).unsqueeze(1)  # (batch, 1, D)
-        log_likelihood = torch.xlogy(ones, self.probabilities) + torch.xlogy(
-            1.0 - ones, 1.0 - self.probabilities
-        )
-        return self.weights.log() + log_likelihood.sum(-1)
+        one = (x == 1).unsqueeze(1)  # (batch, 1, D)
+        chance = torch.where(one, self.probabilities, 1.0 - self.probabilities)  # (batch, K, D)
+        return log_table(self.weights) + log_table(chance).sum(-1)
 
     def log_evidence(self, x: Shaped[Tensor, "batch pixels"]) -> Float[Tensor, " batch"]:
         r"""ln p(x), the sum over the K components; -inf for an image that none of them can make.

@@ -13,6 +13,8 @@ from vae_lib.laboratory.discrete import DiscreteLatentModel
 
 __all__ = ["BitsBackCoder", "BitsBackLength", "bits_back"]
 
+PRIME, ODD = 2**61 - 1, 0x9E3779B97F4A7C15  # a hash of a whole number; any large prime and odd number do
+
 
 class BitsBackLength(NamedTuple):
     """Expected lengths per symbol, in **bits**, each a single number.
@@ -74,8 +76,8 @@ def bits_back(model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"]) -
         >>> length.excess, round(length.net.item(), 6)      # the exact posterior wastes nothing
         (tensor(0., dtype=torch.float64), 1.0)
     """
-    x = torch.arange(model.likelihood.shape[1])
     _check_encoder(model, q)
+    x = torch.arange(model.likelihood.shape[1])
     occurs = model.log_evidence(x) > -torch.inf
     x, q = x[occurs], q[occurs]
     log_evidence = model.log_evidence(x)
@@ -98,10 +100,10 @@ def bits_back(model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"]) -
 class BitsBackCoder:
     r"""A coder that really does it: a list of symbols goes in and out of one whole number.
 
-    The message is a stack (`vae_lib.laboratory.ans`). To push x: pop z with the frequencies of
-    q(z|x), which takes bits **off** the stack; push x given z; push z. To pop x, undo the three
-    steps in the opposite order. The bits that are there before the first symbol come back untouched
-    at the end, whatever they were.
+    The message is a stack (`vae_lib.laboratory.ans`). To push x: stir the lowest bits and pop z with
+    the frequencies of q(z|x), which takes bits **off** the stack; push x given z; push z. To pop x,
+    undo these steps in the opposite order. The bits that are there before the first symbol come
+    back untouched at the end, whatever they were.
 
     Args:
         model: K latent values, M symbols.
@@ -130,9 +132,7 @@ class BitsBackCoder:
         self, model: DiscreteLatentModel, q: Float[Tensor, "symbols latents"], precision: int = 16
     ) -> None:
         _check_encoder(model, q)
-        _require.positive_integer("precision", precision)
-        if not 8 <= precision <= 32:
-            raise ValueError(f"precision is {precision}; wanted 8 to 32")
+        _require.integer_within("precision", precision, lowest=8, highest=32)
         x = torch.arange(model.likelihood.shape[1])
         impossible = (
             (q > 0) & (model.log_joint(x) == -torch.inf) & (model.log_evidence(x) > -torch.inf)[:, None]
@@ -143,6 +143,7 @@ class BitsBackCoder:
                 f"q proposes z = {latent} for the symbol {symbol}, which it cannot have produced; "
                 "wanted 0 there: the symbol could not be sent"
             )
+        self.precision = precision
         total = 1 << precision
         self.symbols = model.likelihood.shape[1]
         self.occurs = (model.log_evidence(x) > -torch.inf).tolist()
@@ -173,6 +174,7 @@ class BitsBackCoder:
             100
         """
         _require.positive_integer("start", start)
+        _require.tensor("x", x)
         if x.dtype != torch.int64:
             raise ValueError(f"x has dtype {x.dtype}; wanted torch.int64, the numbers of symbols")
         _require.shape("x", x, (None,), "(n,), symbols in the order of sending")
@@ -180,7 +182,7 @@ class BitsBackCoder:
         for symbol in x.tolist():
             if not 0 <= symbol < self.symbols or not self.occurs[symbol]:
                 raise ValueError(f"x holds the symbol {symbol}; wanted symbols that the model can produce")
-            z, stack = decode_symbol(stack, self.encoder[symbol])
+            z, stack = decode_symbol(self._stirred(stack), self.encoder[symbol])
             stack = encode_symbol(stack, symbol, self.likelihood[z])
             stack = encode_symbol(stack, z, self.prior)
         return stack
@@ -210,12 +212,24 @@ class BitsBackCoder:
         for _ in range(n):
             z, stack = decode_symbol(stack, self.prior)
             symbol, stack = decode_symbol(stack, self.likelihood[z])
-            stack = encode_symbol(stack, z, self.encoder[symbol])  # the bits given back
+            stack = self._stirred(encode_symbol(stack, z, self.encoder[symbol]))  # the bits given back
             symbols.append(symbol)
         return torch.tensor(symbols[::-1]), stack
 
+    def _stirred(self, stack: int) -> int:
+        """The low bits, from which z is popped, mixed with those above; twice gives the stack back.
+
+        The last push left them inside the share of the last z under p(z). Popped as they are, they
+        would choose the next z by the last one, and not by q(z|x).
+        """
+        above = stack >> self.precision
+        mixed = above % PRIME * ODD % 2**64 >> 32
+        return stack ^ (mixed & ((1 << self.precision) - 1))
+
 
 def _check_encoder(model: DiscreteLatentModel, q: Tensor) -> None:
+    if not isinstance(model, DiscreteLatentModel):
+        raise ValueError(f"model is of type {type(model).__name__}; wanted a DiscreteLatentModel")
     latents, symbols = model.likelihood.shape
     _require.shape("q", q, (symbols, latents), f"(M, K) = ({symbols}, {latents}), a row for each symbol")
     _require.probabilities("q", q)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
+from vae_lib.laboratory._tables import table
 from vae_lib.laboratory.linear_gaussian import LinearGaussianModel
 from vae_lib.laboratory.waterfilling import waterfill
 
@@ -17,6 +18,8 @@ __all__ = ["BugRow", "BugZoo"]
 LATENTS = 20  # of the code that averages the KL over them
 PIXELS = 64  # of the code that averages the reconstruction over them
 EPSILON_STD = 0.01  # of the code that samples with it
+# bugs that weigh the KL by another number than 1, or, which comes to the same optimum, change the variance
+KL_WEIGHTS = {"kl_averaged": 1 / LATENTS, "reconstruction_averaged": PIXELS, "missing_half": 0.5}
 
 CHANGES = {
     "none": "the correct loss",
@@ -148,12 +151,13 @@ class BugZoo:
                 f"name is {name!r}, whose loss has no optimum ({UNBOUNDED[name]}); "
                 f"wanted one of {', '.join(self.names)}"
             )
-        self._check_name(name, self.names)
+        _check_name(name, self.names)
         weight_squared, encoder_variance = self._optimum(name)
         weight = math.sqrt(weight_squared)
         encoder_weight = self._best_encoder_weight(name, weight_squared, encoder_variance)
         model, x = self._model_and_data(weight)
-        v, d = _scalar(encoder_weight).reshape(1, 1), _scalar(encoder_variance).reshape(1)
+        v = torch.tensor([[encoder_weight]], dtype=torch.float64)
+        d = torch.tensor([encoder_variance], dtype=torch.float64)
         return BugRow(
             name=name,
             change=CHANGES[name],
@@ -205,9 +209,10 @@ class BugZoo:
             >>> zoo.objective("trained_at_mean", 1e3, 1e-3, 1.0)    # -1/2 ln(2 pi sigma²)
             tensor(-0.2258, dtype=torch.float64)
         """
-        self._check_name(name, self.names + self.unbounded)
+        _check_name(name, self.names + self.unbounded)
         _require.positive_number("encoder_variance", encoder_variance)
-        w, v, d = _scalar(weight), _scalar(encoder_weight), _scalar(encoder_variance)
+        w, v = _scalar("weight", weight), _scalar("encoder_weight", encoder_weight)
+        d = _scalar("encoder_variance", encoder_variance)
         model, x = self._model_and_data(w)
         code = v * x  # (1, 1), the mean of q(z|x)
 
@@ -265,37 +270,31 @@ class BugZoo:
             return weight_squared, variance / (variance + EPSILON_STD**2 * weight_squared)
         if name == "kl_reversed":
             return math.sqrt(lam * variance) - variance, 1.0
-        # the others are the correct loss with another weight of the KL or another variance
-        level = variance * {
-            "kl_averaged": 1.0 / LATENTS,
-            "reconstruction_averaged": PIXELS,
-            "missing_half": 0.5,
-        }.get(name, 1.0)
-        optimum = waterfill(_scalar(lam).reshape(1), level)
+        optimum = waterfill(torch.tensor([lam], dtype=torch.float64), variance * KL_WEIGHTS.get(name, 1.0))
         return optimum.weight_squared.item(), optimum.encoder_variance.item()
 
     def _best_encoder_weight(self, name: str, weight_squared: float, encoder_variance: float) -> float:
         """v of a ridge regression of z on x: w / (w² + what a unit of v² costs, in units of lambda)."""
-        cost = {
-            "kl_averaged": self.variance / LATENTS,
-            "reconstruction_averaged": self.variance * PIXELS,
-            "missing_half": self.variance / 2,
-            "kl_reversed": self.variance / encoder_variance,
-        }.get(name, self.variance)
+        weight = 1 / encoder_variance if name == "kl_reversed" else KL_WEIGHTS.get(name, 1.0)
+        cost = self.variance * weight
         return math.sqrt(weight_squared) / (weight_squared + cost)
 
     def _model_and_data(
         self, weight: float | Tensor, variance: float | None = None
     ) -> tuple[LinearGaussianModel, Tensor]:
         """The decoder, and one x that stands for all: every term is quadratic in x, and E x² = lambda."""
-        w = _scalar(weight).reshape(1, 1)
+        w = _scalar("weight", weight).reshape(1, 1)
         model = LinearGaussianModel(w, torch.zeros(1, dtype=torch.float64), variance or self.variance)
-        return model, _scalar(math.sqrt(self.eigenvalue)).reshape(1, 1)
-
-    def _check_name(self, name: str, known: tuple[str, ...]) -> None:
-        if name not in known:
-            raise ValueError(f"name is {name!r}; wanted one of {', '.join(known)}")
+        return model, torch.tensor([[math.sqrt(self.eigenvalue)]], dtype=torch.float64)
 
 
-def _scalar(value: float | int | Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+def _check_name(name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(f"name is {name!r}; wanted one of {', '.join(known)}")
+
+
+def _scalar(name: str, value: float | int | Tensor) -> Tensor:
+    scalar = table(name, value).to(torch.float64)
+    _require.shape(name, scalar, (), "(), a single number")
+    _require.finite(name, scalar)
+    return scalar

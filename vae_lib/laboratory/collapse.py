@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.laboratory._tables import table
 
 __all__ = ["collapse_growth_rate"]
 
@@ -48,11 +49,10 @@ def collapse_growth_rate(
         >>> collapse_growth_rate(torch.tensor([4.0, 0.1]), 0.25) > 0
         tensor([ True, False])
     """
-    lam = torch.as_tensor(eigenvalue, dtype=None if isinstance(eigenvalue, Tensor) else torch.float64)
+    lam = table("eigenvalue", eigenvalue)
     _require.floating("eigenvalue", lam)
     _require.finite("eigenvalue", lam)
-    if lam.numel() and not lam.min().item() > 0.0:
-        raise ValueError(f"eigenvalue holds {lam.min().item():.6g}; wanted numbers greater than 0")
+    _require.positive("eigenvalue", lam)
     _require.positive_number("variance", variance)
     _require.positive_number("beta", beta)
     decoder, encoder, cross = 1.0 / variance, beta * lam, lam / variance

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.divergences import kl_categorical
-from vae_lib.laboratory._tables import table
+from vae_lib.laboratory._tables import log_table, table
 
 __all__ = ["DiscreteLatentModel"]
 
@@ -30,7 +30,7 @@ class DiscreteLatentModel:
         likelihood: (K, M), row z is p(x|z).
 
     Raises:
-        ValueError: the shapes do not fit, or a row is not a probability distribution.
+        ValueError: the shapes or precisions do not fit, or a row is not a probability distribution.
 
     Book: chapter 2 (the rearrangement), chapter 3 (the ELBO family).
 
@@ -59,6 +59,8 @@ class DiscreteLatentModel:
         )
         _require.probabilities("prior", prior)
         _require.probabilities("likelihood", likelihood)
+        if likelihood.dtype != prior.dtype:
+            raise ValueError(f"likelihood has dtype {likelihood.dtype}; wanted that of prior, {prior.dtype}")
         self.prior = prior
         self.likelihood = likelihood
 
@@ -82,7 +84,7 @@ class DiscreteLatentModel:
                     [0.0500, 0.4500]], dtype=torch.float64)
         """
         self._check_symbols(x)
-        return (self.prior.unsqueeze(-1) * self.likelihood).log().T[x]
+        return (log_table(self.prior).unsqueeze(-1) + log_table(self.likelihood)).T[x]
 
     def log_evidence(self, x: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         r"""ln p(x), the sum over z; -inf for a symbol that the model cannot produce.
@@ -100,8 +102,7 @@ class DiscreteLatentModel:
             >>> model.log_evidence(torch.tensor([0, 1])).exp()
             tensor([0.6000, 0.4000], dtype=torch.float64)
         """
-        self._check_symbols(x)
-        return (self.prior @ self.likelihood).log()[x]
+        return torch.logsumexp(self.log_joint(x), -1)
 
     def posterior(self, x: Int64[Tensor, " batch"]) -> Float[Tensor, "batch latents"]:
         r"""p(z|x) by Bayes' rule.
@@ -118,16 +119,15 @@ class DiscreteLatentModel:
             >>> model.posterior(torch.tensor([0]))
             tensor([[0.9000, 0.1000]], dtype=torch.float64)
         """
-        self._check_symbols(x)
-        joint = (self.prior.unsqueeze(-1) * self.likelihood).T[x]  # (batch, K)
-        evidence = joint.sum(-1, keepdim=True)
-        if bool((evidence == 0).any()):
-            symbol = int(x[(evidence == 0).squeeze(-1)][0])
+        log_joint = self.log_joint(x)
+        impossible = (log_joint == -torch.inf).all(-1)
+        if bool(impossible.any()):
+            symbol = int(x[impossible][0])
             raise ValueError(
                 f"x holds the symbol {symbol}, whose probability is 0; "
                 "wanted symbols that the model can produce: the others have no posterior"
             )
-        return joint / evidence
+        return torch.softmax(log_joint, -1)
 
     def elbo(self, q: Float[Tensor, "batch latents"], x: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         r"""The evidence lower bound, from the joint alone.
@@ -150,7 +150,7 @@ class DiscreteLatentModel:
             tensor([-0.6931], dtype=torch.float64)
         """
         self._check_encoder(q, x)
-        return _average(q, self.log_joint(x) - q.log())
+        return _average(q, self.log_joint(x) - log_table(q))
 
     def kl_to_posterior(
         self, q: Float[Tensor, "batch latents"], x: Int64[Tensor, " batch"]
@@ -197,7 +197,7 @@ class DiscreteLatentModel:
             tensor([-0.3251], dtype=torch.float64)
         """
         self._check_encoder(q, x)
-        return _average(self.posterior(x), self.log_joint(x) - q.log())
+        return _average(self.posterior(x), self.log_joint(x) - log_table(q))
 
     def iwae_bound(
         self, q: Float[Tensor, "batch latents"], x: Int64[Tensor, " batch"], k: int
@@ -227,12 +227,14 @@ class DiscreteLatentModel:
         self._check_encoder(q, x)
         _require.positive_integer("k", k)
         latents = q.shape[-1]
-        if latents**k > MOST_TUPLES:
+        if k * math.log(latents) > math.log(MOST_TUPLES):
             raise ValueError(
-                f"k is {k}, which makes {latents}**{k} = {latents**k} tuples; "
+                f"k is {k}, which makes {latents}**{k} tuples; "
                 f"wanted at most {MOST_TUPLES}: sample with vae_lib.bounds.iwae_bound instead"
             )
-        log_w = self.log_joint(x) - q.log()
+        if latents == 1:
+            k = 1  # there is one tuple, however long
+        log_w = self.log_joint(x) - log_table(q)
         return torch.cat(
             [
                 _enumerate_tuples(row_q, row_w, k)

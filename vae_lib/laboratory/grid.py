@@ -51,7 +51,7 @@ def grid_log_evidence(
 
     Raises:
         ValueError: latent_dim is not 1 or 2, points or half_width is out of range, or
-            log_likelihood returns NaN or another shape than (rows, batch).
+            log_likelihood returns NaN, +inf or another shape than (rows, batch).
 
     Book: chapter 8 (is the number right?). Source: Trefethen and Weideman (2014).
 
@@ -62,14 +62,16 @@ def grid_log_evidence(
         >>> model.log_evidence(x), grid_log_evidence(model.log_likelihood, x, latent_dim=1)
         (tensor([-3.2972]), tensor([-3.2972], dtype=torch.float64))
     """
-    if latent_dim not in (1, 2):
+    if isinstance(latent_dim, bool) or not isinstance(latent_dim, int) or latent_dim not in (1, 2):
         raise ValueError(
             f"latent_dim is {latent_dim!r}; wanted 1 or 2: a grid in more dimensions is too large"
         )
-    _require.positive_integer("points", points)
-    if points < 2:
-        raise ValueError(f"points is {points}; wanted at least 2")
+    _require.integer_within("points", points, lowest=2)
     _require.positive_number("half_width", half_width)
+    if not callable(log_likelihood):
+        raise ValueError(
+            f"log_likelihood is of type {type(log_likelihood).__name__}; wanted a function of x and z"
+        )
     _require.tensor("x", x)
     if x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted (batch, ...), at least one example")
@@ -94,8 +96,8 @@ def grid_log_evidence(
                     f"log_likelihood returned the shape {tuple(log_p.shape)} for "
                     f"{z.shape[0]} rows of z and {x.shape[0]} of x; wanted (rows, batch)"
                 )
-            if bool(log_p.isnan().any()):
-                raise ValueError("log_likelihood returned NaN; wanted ln p(x|z) at every z")
+            if not bool((log_p < math.inf).all()):
+                raise ValueError("log_likelihood returned NaN or +inf; wanted ln p(x|z) at every z")
             piece = torch.logsumexp(log_p.to(torch.float64) + log_prior.unsqueeze(-1), 0)
             total = torch.logaddexp(total, piece)
     return total

@@ -1,6 +1,7 @@
 """Linear decoder, Gaussian noise: probabilistic PCA and the linear VAE in closed form."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch.distributions import MultivariateNormal
 from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
+from vae_lib.laboratory._tables import table
 
 __all__ = ["LinearGaussianModel"]
 
@@ -24,7 +26,7 @@ class LinearGaussianModel:
     ever built. Values are in nats, one per example. Gradients flow through every method.
 
     Args:
-        weight: W, (D, q).
+        weight: W, (D, q). Lists become float64.
         bias: b, (D,).
         variance: sigma squared, a positive number.
 
@@ -46,10 +48,11 @@ class LinearGaussianModel:
 
     def __init__(
         self,
-        weight: Float[Tensor, "pixels latent"],
-        bias: Float[Tensor, " pixels"],
+        weight: Float[Tensor, "pixels latent"] | Sequence[Sequence[float]],
+        bias: Float[Tensor, " pixels"] | Sequence[float],
         variance: float | int | Float[Tensor, ""],
     ) -> None:
+        weight, bias = table("weight", weight), table("bias", bias)
         _require.floating("weight", weight)
         _require.shape("weight", weight, (None, None), "(D, q)")
         if weight.numel() == 0:
@@ -144,6 +147,9 @@ class LinearGaussianModel:
         self._check_data(x)
         pixels, latent = self.weight.shape
         _require.shape("z", z, (None, latent), f"(points, q) with q = {latent}")
+        if z.dtype != self.weight.dtype:
+            raise ValueError(f"z has dtype {z.dtype}; wanted that of the model, {self.weight.dtype}")
+        _require.finite("z", z)
         error = (x - self.bias) - (z @ self.weight.T).unsqueeze(1)  # (points, batch, D)
         return log_normal(error.square().sum(-1), self.variance, pixels)
 
@@ -153,7 +159,8 @@ class LinearGaussianModel:
         .. math:: \ln \det C = (D - q) \ln \sigma^2 + \ln \det M, \qquad
                   y^\top C^{-1} y = \frac{\|y\|^2 - y^\top W M^{-1} W^\top y}{\sigma^2}
 
-        with :math:`C = W W^\top + \sigma^2 I` and :math:`y = x - b`.
+        with :math:`C = W W^\top + \sigma^2 I` and :math:`y = x - b`. Both are read off the
+        orthogonal factors of W on top of :math:`\sigma I`: nothing cancels when :math:`\sigma` is small.
 
         Args:
             x: (batch, D).
@@ -170,10 +177,13 @@ class LinearGaussianModel:
         """
         self._check_data(x)
         pixels, latent = self.weight.shape
+        orthogonal, factor = self._factors()
+        upper, lower = orthogonal.split([pixels, latent])
         y = x - self.bias
-        factor = torch.linalg.cholesky(self._small_matrix())
-        whitened = torch.linalg.solve_triangular(factor, (y @ self.weight).T, upper=False)  # (q, batch)
-        distance = (y.square().sum(-1) - whitened.square().sum(0)) / self.variance
+        code = y @ upper  # (batch, q)
+        # the square of a difference: the difference of squares would lose what a small variance needs
+        error = (y - code @ upper.T).square().sum(-1) + (code @ lower.T).square().sum(-1)
+        distance = error / self.variance
         log_det = (pixels - latent) * self.variance.log() + 2 * factor.diagonal().log().sum()
         return -0.5 * (pixels * math.log(2 * math.pi) + log_det + distance)
 
@@ -189,7 +199,7 @@ class LinearGaussianModel:
             A distribution with batch shape (batch,) and event shape (q,).
 
         Raises:
-            ValueError: x has another shape or holds NaN.
+            ValueError: x has another shape, no rows, or holds NaN.
 
         Book: chapter 7 (the posterior).
 
@@ -200,9 +210,12 @@ class LinearGaussianModel:
             (tensor([[0.5000]]), tensor([[0.5000]]))
         """
         self._check_data(x)
-        small = self._small_matrix()
-        mean = torch.linalg.solve(small, ((x - self.bias) @ self.weight).T).T  # (batch, q)
-        return MultivariateNormal(mean, precision_matrix=small / self.variance)
+        if not len(x):  # torch makes no empty batch of these
+            raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least one example")
+        encoder_weight, _ = self.best_encoder()  # its means are the exact ones
+        _, factor = self._factors()
+        root = torch.linalg.solve_triangular(factor, self._eye(), upper=False)  # root root^T = M^-1
+        return MultivariateNormal((x - self.bias) @ encoder_weight.T, scale_tril=self.variance.sqrt() * root)
 
     def elbo(
         self,
@@ -246,9 +259,11 @@ class LinearGaussianModel:
         )
         _require.finite("encoder_weight", encoder_weight)
         _require.shape("encoder_variance", encoder_variance, (latent,), f"(q,) = ({latent},)")
-        lowest = encoder_variance.min().item()
-        if not lowest > 0.0:
-            raise ValueError(f"encoder_variance holds {lowest:.6g}; wanted variances above 0")
+        _require.positive("encoder_variance", encoder_variance)
+        _require.finite("encoder_variance", encoder_variance)
+        for name, value in (("encoder_weight", encoder_weight), ("encoder_variance", encoder_variance)):
+            if value.dtype != self.weight.dtype:
+                raise ValueError(f"{name} has dtype {value.dtype}; wanted that of the model, {x.dtype}")
         _require.number_within("beta", beta, lowest=0.0)
         y = x - self.bias
         code = y @ encoder_weight.T  # (batch, q)
@@ -286,8 +301,10 @@ class LinearGaussianModel:
             (tensor([[0.5000]]), tensor([0.5000]))
         """
         _require.positive_number("beta", beta)
-        small = self._small_matrix(beta)
-        return torch.linalg.solve(small, self.weight.T), beta * self.variance / small.diagonal()
+        orthogonal, factor = self._factors(beta)
+        upper = orthogonal[: self.weight.shape[0]]  # (D, q)
+        encoder_weight = torch.linalg.solve_triangular(factor, upper.T, upper=False)
+        return encoder_weight, beta * self.variance / factor.square().sum(0)
 
     def gap(self) -> Float[Tensor, ""]:
         r"""ln p(x) minus the ELBO of the best linear encoder: the same for every x.
@@ -308,9 +325,8 @@ class LinearGaussianModel:
             >>> LinearGaussianModel(weight, torch.zeros(2), 1.0).gap()
             tensor(0.0912)
         """
-        small = self._small_matrix()
-        factor = torch.linalg.cholesky(small)
-        return 0.5 * small.diagonal().log().sum() - factor.diagonal().log().sum()
+        _, factor = self._factors()
+        return 0.5 * factor.square().sum(0).log().sum() - factor.diagonal().log().sum()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n pixels"]:
         """Draw x from the model: z from the prior, then x from p(x|z), noise included.
@@ -356,9 +372,20 @@ class LinearGaussianModel:
         noise = torch.randn(n, pixels, generator=generator, dtype=dtype, device=device)
         return z @ self.weight.T + self.bias + self.variance.sqrt() * noise, z
 
-    def _small_matrix(self, beta: float | int = 1.0) -> Tensor:
-        eye = torch.eye(self.weight.shape[1], dtype=self.weight.dtype, device=self.weight.device)
-        return self.weight.T @ self.weight + beta * self.variance * eye
+    def _factors(self, beta: float | int = 1.0) -> tuple[Tensor, Tensor]:
+        """Orthonormal Q (D + q, q) and lower L (q, q) with Q L = W on top of sqrt(beta) sigma I.
+
+        L^T L is M, which is never built: squaring W would lose a small variance beside it.
+        """
+        noise = (beta * self.variance).sqrt() * self._eye()
+        # QR of the columns in reverse order, turned round: a lower triangle in place of an upper one
+        orthogonal, factor = torch.linalg.qr(torch.cat([self.weight, noise]).flip(1))
+        orthogonal, factor = orthogonal.flip(1), factor.flip(0, 1)
+        sign = factor.diagonal().sign()
+        return orthogonal * sign, factor * sign.unsqueeze(-1)
+
+    def _eye(self) -> Tensor:
+        return torch.eye(self.weight.shape[1], dtype=self.weight.dtype, device=self.weight.device)
 
     def _check_data(self, x: Tensor) -> None:
         pixels = self.weight.shape[0]

@@ -41,11 +41,12 @@ def samples_needed(latent_dim: int, std: float | int, relative_error: float | in
     _require.positive_integer("latent_dim", latent_dim)
     _require.positive_number("std", std)
     _require.positive_number("relative_error", relative_error)
-    variance = std**2
-    # ln of (1 + s^2) / (s sqrt(2 + s^2)), written so that it keeps its digits where s is large
-    log_ratio = 0.5 * math.log1p(1.0 / (variance * (2.0 + variance)))
+    variance = std * std
+    # ln of (1 + s^2) / (s sqrt(2 + s^2)): the one form keeps its digits where s is large, the other small
+    a = 1.0 / (std * math.sqrt(2.0 + variance))
+    log_ratio = 0.5 * math.log1p(a * a) if a < 1.0 else math.log(math.hypot(1.0, a))
     log_rho = log_ratio + 1.0 / (2.0 + variance)
     try:
-        return math.expm1(latent_dim * log_rho) / relative_error**2
+        return math.expm1(latent_dim * log_rho) / relative_error / relative_error
     except OverflowError:
         return math.inf

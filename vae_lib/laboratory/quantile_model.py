@@ -59,6 +59,8 @@ class QuantileModel:
 
     def __init__(self, law: Distribution, std: float | int) -> None:
         _require.positive_number("std", std)
+        if not isinstance(law, Distribution):
+            raise ValueError(f"law is of type {type(law).__name__}; wanted a torch.distributions law")
         if tuple(law.batch_shape) or tuple(law.event_shape):
             raise ValueError(
                 f"law has batch shape {tuple(law.batch_shape)} and event shape {tuple(law.event_shape)}; "
@@ -68,6 +70,12 @@ class QuantileModel:
             raise ValueError(f"law lives on {law.support}; wanted the whole real line")
         try:
             law.cdf(_LINE)
+        except ValueError as error:  # some laws refuse the numbers that they themselves compute on the way
+            reason = str(error).partition(", but")[0].partition("\n")[0]
+            raise ValueError(
+                f"law is {type(law).__name__}, whose cdf fails far out ({reason}); "
+                "wanted a cdf on the whole line: build it with validate_args=False"
+            ) from error
         except NotImplementedError:
             raise ValueError(f"law is {type(law).__name__}, which has no cdf; wanted one that has") from None
         self.law = law
@@ -95,6 +103,7 @@ class QuantileModel:
             >>> model.decoder(torch.tensor([-1.0, 0.5], dtype=torch.float64))
             tensor([-2.0000,  1.0000], dtype=torch.float64)
         """
+        _require.floating("z", z)
         _require.finite("z", z)
         if not z.numel():
             return z.to(torch.float64)
@@ -270,9 +279,7 @@ class QuantileModel:
 
     def _data_axis(self, points: int) -> Tensor:
         """Equal steps in x over 1 - 2e-14 of the data."""
-        _require.positive_integer("points", points)
-        if points < 2:
-            raise ValueError(f"points is {points}; wanted at least 2")
+        _require.integer_within("points", points, lowest=2)
         low, high = self.decoder(torch.tensor([-7.6, 7.6], dtype=torch.float64)).tolist()
         return torch.linspace(low, high, points, dtype=torch.float64)
 

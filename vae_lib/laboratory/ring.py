@@ -99,8 +99,9 @@ class Ring:
             tensor([-0.1306,    -inf])
         """
         _check_points("x", x)
+        outside = torch.hypot(x[:, 0], x[:, 1]) > 1
+        x = torch.where(outside.unsqueeze(-1), x, 1.0)  # the origin has no gradient
         radius = torch.hypot(x[:, 0], x[:, 1])
-        outside = radius > 1
         r = torch.where(outside, STRETCH * (radius - 1), 1.0)  # any positive number inside
         log_p = math.log(STRETCH / (2 * math.pi)) + r.log() - 0.5 * r.square() - radius.log()
         return torch.where(outside, log_p, -math.inf)

@@ -11,6 +11,7 @@ from vae_lib import _require
 from vae_lib.divergences import kl_diagonal_gaussian
 from vae_lib.laboratory._gaussian import log_normal
 from vae_lib.laboratory._quadrature import standard_normal_nodes
+from vae_lib.laboratory._tables import table
 from vae_lib.laboratory.grid import grid_log_evidence
 from vae_lib.laboratory.surgery import grid_elbo_surgery
 
@@ -268,7 +269,8 @@ class SmallestVAE:
             tensor(0.1039, dtype=torch.float64)
         """
         mean, var = _tensors(mean, var)
-        if not 0.0 < threshold < 1.0:
+        _require.positive_number("threshold", threshold)
+        if threshold >= 1.0:
             raise ValueError(f"threshold is {threshold!r}; wanted a number between 0 and 1")
         # |z| < artanh(threshold) v / |m|; a decoder that is flat at 0 is undecided everywhere
         return torch.erf(math.atanh(threshold) * var / (math.sqrt(2.0) * mean.abs()))
@@ -320,7 +322,7 @@ class SmallestVAE:
 
 def _tensors(mean: float | int | Tensor, var: float | int | Tensor) -> tuple[Tensor, Tensor]:
     """Both in float64 and of one shape."""
-    mean, var = (torch.as_tensor(value, dtype=torch.float64) for value in (mean, var))
+    mean, var = table("mean", mean).to(torch.float64), table("var", var).to(torch.float64)
     if mean.shape != var.shape:
         raise ValueError(f"var has shape {tuple(var.shape)}; wanted that of mean, {tuple(mean.shape)}")
     _check_encoder(mean, var)
@@ -330,5 +332,4 @@ def _tensors(mean: float | int | Tensor, var: float | int | Tensor) -> tuple[Ten
 def _check_encoder(mean: Tensor, var: Tensor) -> None:
     _require.finite("mean", mean)
     _require.finite("var", var)
-    if var.numel() and not var.min().item() > 0.0:
-        raise ValueError(f"var holds {var.min().item():.6g}; wanted variances above 0")
+    _require.positive("var", var)

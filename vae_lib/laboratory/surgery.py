@@ -81,8 +81,7 @@ def grid_elbo_surgery(mean: Float[Tensor, "codes latent"], std: Float[Tensor, "c
     _require.shape("std", std, (codes, latent), f"the shape of mean, {tuple(mean.shape)}")
     _require.finite("mean", mean)
     _require.finite("std", std)
-    if not std.min().item() > 0.0:
-        raise ValueError(f"std holds {std.min().item():.6g}; wanted standard deviations above 0")
+    _require.positive("std", std)
     mean, std = mean.detach().to(torch.float64), std.detach().to(torch.float64)
     average_kl = kl_diagonal_gaussian(mean=mean, log_var=2.0 * std.log()).mean()
 

@@ -1,5 +1,6 @@
 """What the best linear VAE keeps of each principal direction: reverse water-filling."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vae_lib import _require
+from vae_lib.laboratory._tables import table
 
 __all__ = ["WaterFilling", "waterfill"]
 
@@ -45,7 +47,7 @@ class WaterFilling(NamedTuple):
 
 
 def waterfill(
-    eigenvalues: Float[Tensor, " directions"],
+    eigenvalues: Float[Tensor, " directions"] | Sequence[float],
     variance: float | int | Float[Tensor, ""],
     beta: float | int = 1.0,
 ) -> WaterFilling:
@@ -62,7 +64,8 @@ def waterfill(
     Shannon's code for a Gaussian source. There must be a latent for every active direction.
 
     Args:
-        eigenvalues: (directions,), variances of the data along its principal axes, any order.
+        eigenvalues: (directions,), variances of the data along its principal axes, any order. Lists
+            become float64.
         variance: sigma squared of the decoder, positive.
         beta: the weight of the KL term, positive. Only the product beta * variance matters.
 
@@ -84,6 +87,7 @@ def waterfill(
         >>> optimum.distortion
         tensor([0.5000, 0.5000, 0.2500])
     """
+    eigenvalues = table("eigenvalues", eigenvalues)
     _require.floating("eigenvalues", eigenvalues)
     _require.shape("eigenvalues", eigenvalues, (None,), "(directions,)")
     if eigenvalues.numel() == 0:
@@ -103,5 +107,5 @@ def waterfill(
         active=active,
         weight_squared=covered - level,
         rate=0.5 * (covered / level).log(),
-        distortion=torch.where(active, level, eigenvalues),
+        distortion=torch.where(active, level, eigenvalues.clamp(min=0.0)),  # a rounding below 0 is 0
     )

@@ -24,6 +24,9 @@ numbers from differently scaled data on one scale.
 
 A distribution refuses data it gives no probability to: grey pixels under a Bernoulli, a pixel that
 is no level or lies outside [0, 1], NaN, an image of another size.
+
+A likelihood of your own is any module that does the same. If it needs several numbers for each pixel,
+give it the attribute `depth`, how many: the builders then make the network as wide.
 """
 
 from vae_lib.likelihoods.bernoulli import Bernoulli

@@ -1,11 +1,12 @@
 """What all likelihoods share: one event per image, and refusals."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Independent
 
 from vae_lib import _require
 
-__all__ = ["Image", "LevelImage", "UnitImage", "check_output", "nearest_level"]
+__all__ = ["Image", "LevelImage", "UnitImage", "at_least_float32", "check_output", "nearest_level"]
 
 
 class Image(Independent):
@@ -13,7 +14,7 @@ class Image(Independent):
 
     def log_prob(self, value: Tensor) -> Tensor:
         self.admit(value)
-        return super().log_prob(value)
+        return self.base_dist.log_prob(value).sum(-1)  # the parent's sum cannot take an empty batch
 
     def admit(self, value: Tensor) -> None:
         """Refuse what is no image of this size, and look at the values where that is wanted."""
@@ -72,14 +73,19 @@ class LevelImage(Image):
 
 
 def nearest_level(x: Tensor, levels: int) -> Tensor:
-    """The level j of every pixel x = j / (levels - 1), in the dtype of x."""
-    return (x * (levels - 1)).round()
+    """The level j of every pixel x = j / (levels - 1), a whole number in a dtype that holds j + 0.5."""
+    return (at_least_float32(x) * (levels - 1)).round()
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x itself, unless it is of half precision: bfloat16 cannot tell 128.5 from 128."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _check_levels(x: Tensor, levels: int) -> None:
     level = nearest_level(x, levels)
     # a hundredth of a level leaves room for pixels that were divided in float32
-    off = ((x * (levels - 1) - level).abs() > 0.01) | (level < 0) | (level > levels - 1)
+    off = ((at_least_float32(x) * (levels - 1) - level).abs() > 0.01) | (level < 0) | (level > levels - 1)
     if bool(off.any()):
         raise ValueError(
             f"x holds {int(off.sum())} pixels that are none of the {levels} levels, such as "
@@ -97,9 +103,9 @@ def _check_whole_levels(x: Tensor, levels: int) -> None:
 
 
 def check_output(name: str, output: Tensor, look: bool) -> None:
-    """Refuse what a network should not put out: no pixel axis, whole numbers, NaN."""
+    """Refuse what a network should not put out: no pixel axis, whole numbers, NaN, infinity."""
     _require.floating(name, output)
     if output.dim() == 0:
         raise ValueError(f"{name} has shape (); wanted (..., pixels)")
-    if look and bool(output.isnan().any()):
-        raise ValueError(f"{name} holds {int(output.isnan().sum())} NaN; wanted numbers")
+    if look:
+        _require.finite(name, output)

@@ -26,8 +26,9 @@ class Bernoulli(nn.Module):
             have been checked before: on a GPU, looking makes every step wait for the answer.
 
     Raises:
-        ValueError: Calling it: the logits have no pixel dimension or hold NaN. The `log_prob` of
-            the result: x has another number of pixels, NaN, or a pixel that is not 0 or 1.
+        ValueError: Calling it: the logits have no pixel dimension, or one is NaN or infinite. The
+            `log_prob` of the result: x has another number of pixels, NaN, or a pixel that is not 0
+            or 1.
 
     Book: chapter 5 (black or white), chapter 8 (the loss contract). Source: Kingma and Welling
     (2014), appendix C.1.

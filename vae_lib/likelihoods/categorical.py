@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from vae_lib import _require
-from vae_lib.likelihoods._image import LevelImage, check_output, nearest_level
+from vae_lib.likelihoods._image import LevelImage, at_least_float32, check_output, nearest_level
 
 __all__ = ["Categorical"]
 
@@ -28,9 +28,13 @@ class Categorical(nn.Module):
         levels: L, at least 2.
         validate: look at the values of x (each one of the levels); see `Bernoulli`.
 
+    Attributes:
+        depth: the numbers it needs for each pixel, L.
+
     Raises:
         ValueError: levels is below 2. Calling it: the last dimension of the logits is no multiple
-            of levels, or they hold NaN. The `log_prob` of the result: x has another number of
+            of levels, or a pixel has a NaN, plus infinity, or minus infinity at every level (at
+            some it means "impossible"). The `log_prob` of the result: x has another number of
             pixels, NaN, or a pixel that is no level.
 
     Book: chapter 5 (grey levels). Source: van den Oord et al. (2016), arXiv 1601.06759.
@@ -48,10 +52,8 @@ class Categorical(nn.Module):
 
     def __init__(self, levels: int = 256, validate: bool = True) -> None:
         super().__init__()
-        _require.positive_integer("levels", levels)
-        if levels < 2:
-            raise ValueError(f"levels is {levels}; wanted at least 2")
-        self.levels = levels
+        _require.integer_within("levels", levels, lowest=2)
+        self.levels = self.depth = levels
         self.validate = validate
 
     def forward(self, logits: Float[Tensor, "*batch pixels_times_levels"]) -> Independent:
@@ -60,14 +62,20 @@ class Categorical(nn.Module):
         Args:
             logits: (..., pixels * levels), pixel by pixel.
         """
-        check_output("logits", logits, self.validate)
+        check_output("logits", logits, look=False)  # minus infinity is welcome: looked at below
         if logits.shape[-1] == 0 or logits.shape[-1] % self.levels:
             raise ValueError(
                 f"logits has shape {tuple(logits.shape)}; "
                 f"wanted (..., pixels * levels), a multiple of levels = {self.levels}"
             )
-        pixels = _CategoricalLevels(logits.unflatten(-1, (-1, self.levels)).log_softmax(-1))
-        return LevelImage(pixels, 1, validate_args=self.validate)
+        log_probs = at_least_float32(logits).unflatten(-1, (-1, self.levels)).log_softmax(-1)
+        if self.validate and bool(log_probs.isnan().any()):
+            pixels = int(log_probs.isnan().any(-1).sum())
+            raise ValueError(
+                f"logits holds {pixels} pixels with NaN, plus infinity, or minus infinity at every level; "
+                "wanted numbers, a finite one for every pixel"
+            )
+        return LevelImage(_CategoricalLevels(log_probs), 1, validate_args=self.validate)
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
@@ -111,5 +119,8 @@ class _CategoricalLevels(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape=torch.Size()):  # noqa: B008 (torch's own convention)
+        shape = self._extended_shape(sample_shape)
+        if 0 in shape:  # multinomial refuses to draw nothing
+            return self.log_probs.new_zeros(shape)
         draws = torch.distributions.Categorical(logits=self.log_probs).sample(sample_shape)
         return draws.to(self.dtype) / (self.levels - 1)

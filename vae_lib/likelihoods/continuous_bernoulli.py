@@ -35,8 +35,9 @@ class ContinuousBernoulli(nn.Module):
         validate: look at the values of x (each in [0, 1]); see `Bernoulli`.
 
     Raises:
-        ValueError: Calling it: the logits have no pixel dimension or hold NaN. The `log_prob` of
-            the result: x has another number of pixels, NaN, or a pixel outside [0, 1].
+        ValueError: Calling it: the logits have no pixel dimension, or one is NaN or infinite. The
+            `log_prob` of the result: x has another number of pixels, NaN, or a pixel outside
+            [0, 1].
 
     Book: chapter 5 (grey pixels). Source: Loaiza-Ganem and Cunningham (2019), section 3.
 

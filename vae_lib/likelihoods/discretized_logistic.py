@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from vae_lib import _require
-from vae_lib.likelihoods._image import LevelImage, check_output, nearest_level
+from vae_lib.likelihoods._image import LevelImage, at_least_float32, check_output, nearest_level
 
 __all__ = ["DiscretizedLogistic"]
 
@@ -45,9 +45,9 @@ class DiscretizedLogistic(nn.Module):
 
     Raises:
         ValueError: scale or min_scale is not positive, a learned scale does not start above the
-            floor, or levels is below 2. Calling it: the mean has no pixel dimension or holds NaN.
-            The `log_prob` of the result: x has another number of pixels, NaN, or a pixel that is no
-            level.
+            floor, or levels is below 2. Calling it: the mean has no pixel dimension, or is NaN or
+            infinite somewhere. The `log_prob` of the result: x has another number of pixels, NaN, or
+            a pixel that is no level.
 
     Book: chapter 5 (grey levels). Source: Kingma et al. (2016), arXiv 1606.04934.
 
@@ -74,16 +74,14 @@ class DiscretizedLogistic(nn.Module):
     ) -> None:
         super().__init__()
         _require.positive_number("scale", scale)
-        _require.positive_integer("levels", levels)
-        if levels < 2:
-            raise ValueError(f"levels is {levels}; wanted at least 2")
+        _require.positive_number("min_scale", min_scale)
+        _require.integer_within("levels", levels, lowest=2)
         self.initial_scale = float(scale)
         self.learned = learned
         self.levels = levels
         self.min_scale = float(min_scale)
         self.validate = validate
         if learned:
-            _require.positive_number("min_scale", min_scale)
             if scale <= min_scale:
                 raise ValueError(
                     f"scale is {scale!r}; wanted a learned scale to start above its floor, "
@@ -98,11 +96,11 @@ class DiscretizedLogistic(nn.Module):
         """The scale in use, a single number in the units of the floats.
 
         Example:
-            >>> DiscretizedLogistic(scale=0.25).scale
-            tensor(0.2500)
+            >>> DiscretizedLogistic(scale=0.25).scale.item()
+            0.25
         """
-        if self.log_scale is None:
-            return torch.tensor(self.initial_scale)
+        if self.log_scale is None:  # the number as it was given, in float64; it does not promote images
+            return torch.tensor(self.initial_scale, dtype=torch.float64)
         return self.log_scale.exp() + self.min_scale
 
     def forward(self, mean: Float[Tensor, "*batch pixels"]) -> Independent:
@@ -115,6 +113,7 @@ class DiscretizedLogistic(nn.Module):
             mean: (..., pixels), on the scale where black is 0 and white is 1.
         """
         check_output("mean", mean, self.validate)
+        mean = at_least_float32(mean)  # autocast makes it of half precision, which has no half levels
         scale = mean.new_full((), self.initial_scale) if self.log_scale is None else self.scale
         pixels = _LogisticLevels(mean, scale, self.levels)
         return LevelImage(pixels, 1, validate_args=self.validate)

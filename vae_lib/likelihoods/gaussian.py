@@ -40,8 +40,8 @@ class Gaussian(nn.Module):
 
     Raises:
         ValueError: std or min_std is not positive, or a learned std does not start above the floor.
-            Calling it: the mean has no pixel dimension or holds NaN. The `log_prob` of the result:
-            x has another number of pixels, or NaN.
+            Calling it: the mean has no pixel dimension, or is NaN or infinite somewhere. The
+            `log_prob` of the result: x has another number of pixels, or NaN.
 
     Book: chapter 5 (the full log-density), chapter 8 (the loss contract). Source: Rybkin et al. (2021)
     for the shared learned one.
@@ -64,12 +64,12 @@ class Gaussian(nn.Module):
     ) -> None:
         super().__init__()
         _require.positive_number("std", std)
+        _require.positive_number("min_std", min_std)
         self.initial_std = float(std)
         self.learned = learned
         self.min_std = float(min_std)
         self.validate = validate
         if learned:
-            _require.positive_number("min_std", min_std)
             if std <= min_std:
                 raise ValueError(
                     f"std is {std!r}; wanted a learned std to start above its floor, min_std = {min_std!r}"
@@ -83,11 +83,11 @@ class Gaussian(nn.Module):
         """The standard deviation in use, a single number in the units of x.
 
         Example:
-            >>> Gaussian(std=0.25).std
-            tensor(0.2500)
+            >>> Gaussian(std=0.25).std.item()
+            0.25
         """
-        if self.log_var is None:
-            return torch.tensor(self.initial_std)
+        if self.log_var is None:  # the number as it was given, in float64; it does not promote images
+            return torch.tensor(self.initial_std, dtype=torch.float64)
         return (self.log_var.exp() + self.min_std**2).sqrt()
 
     def forward(self, mean: Float[Tensor, "*batch pixels"]) -> Independent:
@@ -135,7 +135,7 @@ def optimal_variance(
     """
     _require.floating("x", x)
     _require.floating("mean", mean)
-    if mean.shape[mean.dim() - x.dim() :] != x.shape or mean.numel() == 0:
+    if x.dim() == 0 or mean.shape[mean.dim() - x.dim() :] != x.shape or mean.numel() == 0:
         raise ValueError(
             f"mean has shape {tuple(mean.shape)}; wanted that of x, {tuple(x.shape)}, not empty, "
             "after the axes of the samples"

@@ -1,4 +1,4 @@
-"""ln q(z|x) at draws from q: with the whole gradient, or without that of the parameters of q."""
+"""ln q(z|x) at draws from q, without the gradient of the parameters of q."""
 
 from typing import Any
 
@@ -6,19 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.func import functional_call
 
-__all__ = ["detached_log_prob", "drawn", "log_prob_with_frozen_parameters"]
-
-
-def drawn(posterior: Distribution, k: int) -> tuple[Tensor, Tensor]:
-    """z (k, batch, latent) from the posterior and ln q(z|x) (k, batch), by the quickest way it has.
-
-    A flow that knows its noise need not recover it from z: for an inverse autoregressive flow that is
-    one pass in place of one for each latent.
-    """
-    if hasattr(posterior, "rsample_and_log_prob"):
-        return posterior.rsample_and_log_prob((k,))
-    z = posterior.rsample((k,))
-    return z, posterior.log_prob(z)
+__all__ = ["detached_log_prob", "log_prob_with_frozen_parameters"]
 
 
 def detached_log_prob(encoder: Any, x: Tensor, posterior: Distribution, z: Tensor) -> Tensor:

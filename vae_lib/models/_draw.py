@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent
 
-__all__ = ["Draw", "one_by_one"]
+__all__ = ["Draw"]
 
 
 class Draw(NamedTuple):
@@ -47,13 +46,3 @@ class Draw(NamedTuple):
             tensor([[-4.]])
         """
         return self.log_likelihood - self.log_ratio
-
-
-def one_by_one(distribution: Distribution) -> Distribution:
-    """The same distribution, with each latent an event of its own; only where they are independent."""
-    if not isinstance(distribution, Independent) or distribution.reinterpreted_batch_ndims != 1:
-        raise ValueError(
-            f"by_latent is True, but a {type(distribution).__name__} has no rate for each latent: they "
-            "are not independent; wanted a diagonal posterior and a diagonal prior"
-        )
-    return distribution.base_dist

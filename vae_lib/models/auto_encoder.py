@@ -61,7 +61,7 @@ class AutoEncoder(nn.Module):
         r"""The likelihood :math:`p_\theta(x|z)` of each code, with `event_shape == (pixels,)`.
 
         Raises:
-            ValueError: If the decoder returns a distribution whose event is not (pixels,).
+            ValueError: If the decoder returns anything but a distribution with the event (pixels,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae

@@ -10,9 +10,9 @@ from torch.distributions import Distribution
 
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
-from vae_lib.models._checks import check_event, check_images
+from vae_lib.models._checks import check_event, check_images, one_by_one
 from vae_lib.models._detach import log_prob_with_frozen_parameters
-from vae_lib.models._draw import Draw, one_by_one
+from vae_lib.models._draw import Draw
 from vae_lib.models._prior import prior_or_standard_normal
 
 __all__ = ["HierarchicalVAE"]

@@ -9,10 +9,11 @@ from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
-from vae_lib.models._checks import check_event, check_images
-from vae_lib.models._detach import detached_log_prob, drawn
-from vae_lib.models._draw import Draw, one_by_one
+from vae_lib.models._checks import check_event, check_images, one_by_one
+from vae_lib.models._detach import detached_log_prob
+from vae_lib.models._draw import Draw
 from vae_lib.models._prior import prior_or_standard_normal
+from vae_lib.posteriors.drawing import drawn
 
 __all__ = ["VAE"]
 
@@ -85,7 +86,7 @@ class VAE(nn.Module):
         Its `.mean` is the code of x, (batch, latent).
 
         Raises:
-            ValueError: If the encoder returns a distribution whose event is not (latent,).
+            ValueError: If the encoder returns anything but a distribution with the event (latent,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae
@@ -99,7 +100,7 @@ class VAE(nn.Module):
         r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
 
         Raises:
-            ValueError: If the decoder returns a distribution whose event is not (pixels,).
+            ValueError: If the decoder returns anything but a distribution with the event (pixels,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae

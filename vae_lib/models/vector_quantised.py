@@ -109,9 +109,7 @@ class VQVAE(nn.Module):
         commitment: float | int = 0.25,
     ):
         super().__init__()
-        _require.positive_integer("entries", entries)
-        if entries < 2:
-            raise ValueError(f"entries is {entries}; wanted at least 2")
+        _require.integer_within("entries", entries, lowest=2)
         _require.positive_integer("size", size)
         _require.positive_number("commitment", commitment)
         self.encoder = encoder

@@ -8,11 +8,12 @@ from torch.distributions import Distribution
 
 from vae_lib import _require
 from vae_lib.models import VAE
-from vae_lib.networks._choices import assembled, depth_of, likelihood_of, posterior_of
-from vae_lib.networks._recipe import noting_the_recipe
-from vae_lib.networks._seed import seeded
+from vae_lib.networks.choices import depth_of, encoder_of, likelihood_of, posterior_of, prior_of
+from vae_lib.networks.coders import Decoder
 from vae_lib.networks.convolutional import check_image, conv_decoder_network, conv_encoder_network
 from vae_lib.networks.perceptron import mlp
+from vae_lib.networks.recipe import noting_the_recipe
+from vae_lib.networks.seed import seeded
 
 __all__ = ["conv_vae", "mlp_vae"]
 
@@ -42,7 +43,8 @@ def mlp_vae(
         likelihood: "bernoulli" for pixels that are 0 or 1; "gaussian" for real ones, with one
             learned variance shared by all pixels, which starts at 1; "continuous_bernoulli" for
             real ones within [0, 1]; "discretized_logistic" or "categorical" for 256 grey levels;
-            or a module that returns a distribution.
+            or a module that returns a distribution, which may ask for several numbers for each pixel
+            (see `vae_lib.likelihoods`).
         activation: "tanh", "gelu", or a class of modules.
         seed: Seed of the initial weights. Without one they come from torch's global generator.
         posterior: "diagonal", "full", "maf" or "iaf", or a module: see `vae_lib.posteriors`. The KL
@@ -74,15 +76,10 @@ def mlp_vae(
     likelihood = likelihood_of(likelihood)
     with seeded(seed):
         head = posterior_of(posterior, latent)
-        return assembled(
-            mlp(pixels, hidden, head.features, activation),
-            head,
-            mlp(latent, hidden[::-1], pixels * depth_of(likelihood), activation),
-            likelihood,
-            prior,
-            components,
-            pixels,
-        )
+        encoder = encoder_of(mlp(pixels, hidden, head.features, activation), head)
+        network = mlp(latent, hidden[::-1], pixels * depth_of(likelihood), activation)
+        decoder = Decoder(network, likelihood)
+        return VAE(encoder, decoder, prior_of(prior, encoder, components, pixels))
 
 
 @noting_the_recipe
@@ -149,12 +146,7 @@ def conv_vae(
     }
     with seeded(seed):
         head = posterior_of(posterior, latent)
-        return assembled(
-            conv_encoder_network(shape, head.features, **design),
-            head,
-            conv_decoder_network(shape, latent, **design, depth=depth_of(likelihood)),
-            likelihood,
-            prior,
-            components,
-            channels * height * width,
-        )
+        encoder = encoder_of(conv_encoder_network(shape, head.features, **design), head)
+        network = conv_decoder_network(shape, latent, **design, depth=depth_of(likelihood))
+        decoder = Decoder(network, likelihood)
+        return VAE(encoder, decoder, prior_of(prior, encoder, components, channels * height * width))

@@ -11,17 +11,21 @@ from torch.distributions import Distribution
 from vae_lib import _require
 from vae_lib.posteriors import Diagonal
 
-__all__ = ["Decoder", "Encoder", "GaussianEncoder", "check_width"]
+__all__ = ["Decoder", "Encoder", "GaussianEncoder", "width_of"]
 
 
-def check_width(name: str, values: Tensor, network: nn.Module) -> None:
-    """Refuse rows of another size than the network's first layer reads, where it says what it reads."""
+def width_of(network: nn.Module | None) -> int | None:
+    """How many values a network reads of each example, where its first layer says so."""
     first = network[0] if isinstance(network, nn.Sequential) and len(network) else network
     if isinstance(first, nn.Linear):
-        wanted = first.in_features
-    elif isinstance(first, nn.Unflatten):
-        wanted = math.prod(first.unflattened_size)
-    else:
+        return first.in_features
+    return math.prod(first.unflattened_size) if isinstance(first, nn.Unflatten) else None
+
+
+def _check_width(name: str, values: Tensor, network: nn.Module) -> None:
+    """Refuse rows of another size than the network reads."""
+    wanted = width_of(network)
+    if wanted is None:
         return
     _require.floating(name, values)
     if values.shape[-1:] != (wanted,):
@@ -77,7 +81,7 @@ class Encoder(nn.Module):
         return self.posterior.latent
 
     def forward(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
-        check_width("x", x, self.network)
+        _check_width("x", x, self.network)
         return self.posterior(_full(self.network(x)))
 
 
@@ -134,7 +138,7 @@ class Decoder(nn.Module):
         self.likelihood = likelihood
 
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
-        check_width("z", z, self.network)
+        _check_width("z", z, self.network)
         return self.likelihood(_full(self.network(z)))
 
 

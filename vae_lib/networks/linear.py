@@ -11,10 +11,10 @@ from vae_lib import _require
 from vae_lib.laboratory import LinearGaussianModel
 from vae_lib.likelihoods import Gaussian
 from vae_lib.models import VAE
-from vae_lib.networks._recipe import noting_the_recipe
-from vae_lib.networks._seed import seeded
 from vae_lib.networks.coders import Decoder
 from vae_lib.networks.perceptron import mlp
+from vae_lib.networks.recipe import noting_the_recipe
+from vae_lib.networks.seed import seeded
 from vae_lib.posteriors import bounded_log_var
 
 __all__ = ["LinearEncoder", "linear_gaussian_model", "linear_vae"]

@@ -54,8 +54,7 @@ def set_output_bias(model: VAE | HierarchicalVAE, x: Float[Tensor, "batch pixels
     mean = x.mean(0).to(bias)
     likelihood = decoder.likelihood
     if isinstance(likelihood, Bernoulli):
-        if x.min() < 0 or x.max() > 1:
-            raise ValueError(f"x lies in [{x.min():.6g}, {x.max():.6g}]; wanted it within [0, 1]")
+        _require.within_unit_interval("x", x)
         bias.copy_(torch.logit(mean, eps=1e-3))
     elif isinstance(likelihood, Gaussian):
         bias.copy_(mean)

@@ -17,17 +17,19 @@ module                :math:`q_\phi(z|x)`                      features
 ====================  =======================================  ============================
 
 `aggregate_posterior` is the `Mixture` of the posteriors of all examples. `bounded_log_var` keeps the
-log-variances of all three usable. `FullCovarianceNormal` and `FlowPosterior` are what the last two return.
+log-variances of all three usable. `DiagonalNormal`, `FullCovarianceNormal` and
+`FlowPosterior` are what the three return.
 """
 
 from vae_lib.posteriors.aggregate import Mixture, aggregate_posterior
-from vae_lib.posteriors.diagonal import Diagonal
+from vae_lib.posteriors.diagonal import Diagonal, DiagonalNormal
 from vae_lib.posteriors.flow import Flow, FlowPosterior
 from vae_lib.posteriors.full_covariance import FullCovariance, FullCovarianceNormal
 from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = [
     "Diagonal",
+    "DiagonalNormal",
     "Flow",
     "FlowPosterior",
     "FullCovariance",

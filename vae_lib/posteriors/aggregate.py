@@ -20,7 +20,8 @@ class Mixture(Distribution):
               \ln p(z) = \operatorname{logsumexp}_n \left[ \ln w_n + \ln p_n(z) \right]
 
     The members may be of any kind, flows too. It can be sampled, but not with `rsample`: which
-    member a draw comes from is a discrete choice.
+    member a draw comes from is a discrete choice. (torch's `MixtureSameFamily` draws from every member
+    for every sample: too much for one member per example of a data set.)
 
     Args:
         components: The members, one distribution with `batch_shape == (N,)` and

@@ -24,23 +24,26 @@ class DiagonalNormal(Independent):
         mean: :math:`\mu`, (..., latent).
         log_var: :math:`\ln \sigma^2`, (..., latent).
 
+    Book: chapter 4 (three forms of the ELBO), chapter 8 (encoder, decoder, prior). Source: Kingma and
+    Welling (2014), appendix C.2.
+
     Example:
         >>> DiagonalNormal(torch.zeros(5, 2), torch.zeros(5, 2)).stddev.shape
         torch.Size([5, 2])
     """
 
-    def __init__(self, mean: Tensor, log_var: Tensor) -> None:
+    def __init__(self, mean: Float[Tensor, "*batch latent"], log_var: Float[Tensor, "*batch latent"]) -> None:
         super().__init__(Normal(mean, torch.exp(0.5 * log_var), validate_args=False), 1)
         self.log_var = log_var
 
-    def expand(self, batch_shape, _instance=None) -> Independent:
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> Independent:
         """The same distribution for more examples; a plain `Independent`, as torch wants to make it.
 
         Example:
             >>> DiagonalNormal(torch.zeros(2), torch.zeros(2)).expand((5,)).batch_shape
             torch.Size([5])
         """
-        return Independent(self.base_dist, 1).expand(batch_shape)
+        return Independent(self.base_dist, 1).expand(torch.Size(batch_shape))
 
     def rsample_and_log_prob(
         self,

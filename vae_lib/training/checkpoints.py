@@ -25,7 +25,15 @@ from vae_lib.training.container import CheckpointError
 from vae_lib.training.history import CURVES, History
 from vae_lib.training.optimisers import Adam
 
-__all__ = ["Checkpoint", "Position", "fingerprint", "load_checkpoint", "restore", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Position",
+    "find_checkpoint",
+    "fingerprint",
+    "load_checkpoint",
+    "restore",
+    "save_checkpoint",
+]
 
 
 @dataclass
@@ -58,6 +66,9 @@ class Position:
     order: Tensor | None = None
     noise: dict[str, Tensor] = field(default_factory=dict)
     stopped: bool = False
+
+
+_RANDOM = ("order", "noise")  # of a position: what lies among the tensors
 
 
 @dataclass
@@ -186,15 +197,7 @@ def pack(
         "recipe": getattr(model, "recipe", None),
         "config": None if config is None else asdict(config),
         "history": history is not None,
-        "position": {
-            "epoch": position.epoch,
-            "step": position.step,
-            "batches": position.batches,
-            "totals": position.totals,
-            "start": position.start,
-            "astray": position.astray,
-            "stopped": position.stopped,
-        },
+        "position": {name: value for name, value in vars(position).items() if name not in _RANDOM},
         "device": next((p.device.type for p in model.parameters()), "cpu"),
         "data": data or {},
         "notes": notes or {},
@@ -241,6 +244,20 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> Checkpo
         checkpoint.model.float()  # stored in half the bytes, computed with in full
     checkpoint.model.eval()
     return checkpoint
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The file that is meant: in the folder of a run the best checkpoint, or else the last.
+
+    Example:
+        >>> find_checkpoint("model.safetensors").name
+        'model.safetensors'
+    """
+    path = Path(path)
+    best = path / "best.safetensors"
+    if path.is_dir():
+        return best if best.exists() else path / "last.safetensors"
+    return path
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

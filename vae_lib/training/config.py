@@ -1,10 +1,10 @@
 """The settings of a training run."""
 
-import math
 from dataclasses import dataclass
 
 from vae_lib import _require
 from vae_lib.training.optimisers import OPTIMISERS
+from vae_lib.training.surroundings import check_device
 
 __all__ = ["TrainConfig"]
 
@@ -116,24 +116,15 @@ class TrainConfig:
         if self.clip_norm is not None:
             _require.positive_number("clip_norm", self.clip_norm)
         for name in ("beta", "free_bits"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted a finite number of at least 0")
-        if (
-            isinstance(self.beta_warmup, bool)
-            or not isinstance(self.beta_warmup, int)
-            or self.beta_warmup < 0
-        ):
-            raise ValueError(f"beta_warmup is {self.beta_warmup!r}; wanted a number of epochs, at least 0")
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or not 2 <= self.levels <= 256:
-            raise ValueError(f"levels is {self.levels!r}; wanted an integer from 2 to 256")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed!r}; wanted an integer from 0 to 2**63 - 1")
+            _require.number_within(name, getattr(self, name), lowest=0.0)
+        _require.integer_within("beta_warmup", self.beta_warmup, lowest=0)
+        _require.integer_within("levels", self.levels, lowest=2, highest=256)
+        _require.seed("seed", self.seed)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 wanted = ", ".join(repr(choice) for choice in choices)
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {wanted}")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
-            raise ValueError(f"device is {self.device!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
+        check_device(self.device)
         self._check_together()
 
     def _check_together(self) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vae_lib._files import file_bytes
+
 __all__ = ["CheckpointError", "read", "write", "write_atomically"]
 
 FORMAT = 2
@@ -133,7 +135,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     from safetensors.torch import load
 
     try:
-        content = bytearray(path.read_bytes())
+        content = bytearray(file_bytes(path))
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error.strerror or error}") from error
     header, start = _header(path, content)

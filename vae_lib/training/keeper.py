@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vae_lib import _require
 from vae_lib.training import container
 from vae_lib.training.checkpoints import Checkpoint, Position, pack, read_checkpoint
 from vae_lib.training.config import TrainConfig
@@ -43,8 +44,7 @@ class Keeper:
     """
 
     def __init__(self, folder: str | Path, save_every: float | int):
-        if not 0 <= save_every < math.inf:
-            raise ValueError(f"save_every is {save_every!r}; wanted a finite number of seconds, at least 0")
+        _require.number_within("save_every", save_every, lowest=0.0)
         self.folder = Path(folder)
         self.last = self.folder / "last.safetensors"
         self.best = self.folder / "best.safetensors"

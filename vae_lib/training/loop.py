@@ -165,31 +165,45 @@ def _fit(
             history, position = _start(keeper, resume, device, history, position)
         history, position = team.share((history, position))
         team.spread([*model.state_dict().values(), *optimiser.state().values()])
-        epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
-        hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1" or team.rank > 0
-        progress = tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden)
-        has_elbo = getattr(model, "has_elbo", True)
-        with keeper.watching() if keeper is not None else nullcontext(), progress as bar:
-            for _ in bar:
-                start = time.perf_counter()
-                with unwatched(model):
-                    history.record("", _train_epoch(step, position, keeper, history), has_elbo)
-                    if held_out is not None:
-                        means = team.share(_evaluate(model, held_out, config, position.step))
-                        history.record("validation_", means, has_elbo)
-                history.seconds += time.perf_counter() - start
-                bar.set_postfix(_postfix(history), refresh=False)
-                if keeper is not None:
-                    keeper.epoch_ended(history, position)
-                stopped = team.rank == 0 and on_epoch is not None and bool(on_epoch(history))
-                position.stopped = team.share(stopped or _has_waited_enough(history))
-                if keeper is not None and keeper.is_due():
-                    keeper.save(history, position)
-                if position.stopped:
-                    break
-            if keeper is not None:
-                keeper.save(history, position)
+        with keeper.watching() if keeper is not None else nullcontext():
+            _train(team, step, held_out, on_epoch, keeper, history, position)
     return history
+
+
+def _train(
+    team: Team,
+    step: Step,
+    held_out: Resident | None,
+    on_epoch: Callable[[History], bool | None] | None,
+    keeper: Keeper | None,
+    history: History,
+    position: Position,
+) -> None:
+    """Epoch after epoch from the position on, until the last one or until something says stop."""
+    model, config = step.model, step.config
+    has_elbo = getattr(model, "has_elbo", True)
+    epochs = range(position.epoch, position.epoch if position.stopped else config.epochs)
+    hidden = not config.progress or os.environ.get("VAE_BOOK_BUILD") == "1" or team.rank > 0
+    with tqdm(epochs, initial=position.epoch, total=config.epochs, unit="epoch", disable=hidden) as bar:
+        for _ in bar:
+            start = time.perf_counter()
+            with unwatched(model):
+                history.record("", _train_epoch(step, position, keeper, history), has_elbo)
+                if held_out is not None:
+                    means = team.share(_evaluate(model, held_out, config, position.step))
+                    history.record("validation_", means, has_elbo)
+            history.seconds += time.perf_counter() - start
+            bar.set_postfix(_postfix(history), refresh=False)
+            if keeper is not None:
+                keeper.epoch_ended(history, position)
+            stopped = team.rank == 0 and on_epoch is not None and bool(on_epoch(history))
+            position.stopped = team.share(stopped or _has_waited_enough(history))
+            if keeper is not None and keeper.is_due():
+                keeper.save(history, position)
+            if position.stopped:
+                break
+    if keeper is not None:
+        keeper.save(history, position)
 
 
 def _train_epoch(step: Step, position: Position, keeper: Keeper | None, history: History) -> dict[str, float]:

@@ -74,7 +74,10 @@ class Adam:
             >>> parameter.data
             tensor([-0.5000])
         """
-        self._fused({i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}, learning_rate)
+        self._fused(self._gradients(), learning_rate)
+
+    def _gradients(self) -> dict[int, Tensor]:
+        return {i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
 
     def _fused(self, gradients: dict[int, Tensor], learning_rate: float | Tensor) -> None:
         """Take the gradients into the moments, then move by the moments: one call of torch."""
@@ -108,7 +111,7 @@ class Adam:
             >>> parameter.data
             tensor([-0.5000])
         """
-        self._fused({i: p.grad for i, p in enumerate(self.parameters) if p.grad is not None}, learning_rate)
+        self._fused(self._gradients(), learning_rate)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that the next step depends on, each under the name of its parameter.

@@ -96,11 +96,7 @@ class RecordedStep(Step):
             learning_rate, _, beta = scalars.unbind()
             with trusting():
                 loss, sums = self.forward(rows, beta)
-            self.optimiser.zero_grad()
-            scale = self.scale(rows)
-            (loss * scale if scale != 1 else loss).backward()
-            if self.config.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.optimiser.parameters, self.config.clip_norm * scale)
+            self.backward(loss, rows)
             # torch's fused call on a GPU takes its step size in single precision, whatever the rest is
             self.optimiser.repeat(learning_rate.float() if self.device.type == "cuda" else learning_rate)
             return sums

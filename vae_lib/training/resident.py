@@ -131,8 +131,6 @@ def _check(data: Tensor, config: TrainConfig, name: str) -> None:
             )
         return
     _require.finite(name, data)
-    if config.binarise and (data.min() < 0 or data.max() > 1):
-        raise ValueError(
-            f"{name} lies in [{data.min():.6g}, {data.max():.6g}]; wanted grey pixels within [0, 1], the "
-            "probabilities of binarise=True"
-        )
+    if config.binarise:
+        meaning = "grey pixels within [0, 1], the probabilities of binarise=True"
+        _require.within_unit_interval(name, data, meaning)

@@ -99,7 +99,8 @@ class ShardedStep(Step):
         self.team.exchange(numbers)
         for parameter, gradient, there in zip(parameters, gradients, used.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter) if there else None
-        self.move(learning_rate, scale)
+        self.clip(scale)
+        self.optimiser.step(learning_rate)
         return sums
 
     def _seed(self, number: int, shard: int) -> None:

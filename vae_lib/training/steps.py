@@ -60,10 +60,8 @@ class Step:
 
     def __call__(self, rows: Tensor, *, learning_rate: float, beta: float, number: int) -> Tensor:
         loss, sums = self.loss(rows, beta, number)
-        self.optimiser.zero_grad()
-        scale = self.scale(rows)
-        (loss * scale if scale != 1 else loss).backward()
-        self.move(learning_rate, scale)
+        self.backward(loss, rows)
+        self.optimiser.step(learning_rate)
         return sums
 
     def loss(self, rows: Tensor, beta: float, number: int) -> tuple[Tensor, Tensor]:
@@ -89,8 +87,14 @@ class Step:
         """What the loss of these rows is multiplied by before its gradient is taken."""
         return len(rows) if self.optimiser.summed else 1
 
-    def move(self, learning_rate: float, scale: int) -> None:
-        """Move the parameters by their gradients."""
+    def backward(self, loss: Tensor, rows: Tensor) -> None:
+        """Give the parameters the gradient of the loss of these rows, as long as may be."""
+        self.optimiser.zero_grad()
+        scale = self.scale(rows)
+        (loss * scale if scale != 1 else loss).backward()
+        self.clip(scale)
+
+    def clip(self, scale: int) -> None:
+        """Shorten the gradients together if they are longer than `clip_norm`, for a loss of this scale."""
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.optimiser.parameters, self.config.clip_norm * scale)
-        self.optimiser.step(learning_rate)

@@ -7,9 +7,27 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HEAP", "at_work", "find_device", "keep_the_heap", "noise", "noise_state", "threads"]
+from vae_lib import _require
+
+__all__ = [
+    "HEAP",
+    "at_work",
+    "check_device",
+    "find_device",
+    "keep_the_heap",
+    "noise",
+    "noise_state",
+    "seeds",
+    "threads",
+]
 
 HEAP = 31 * 2**20  # bytes
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no name of a device; whether it is there, only `find_device` asks."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
 
 
 def find_device(name: str) -> torch.device:
@@ -22,8 +40,7 @@ def find_device(name: str) -> torch.device:
         >>> find_device("cpu")
         device(type='cpu')
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -86,6 +103,14 @@ def noise(device: torch.device, seed: int, state: dict[str, Tensor] | None = Non
             if cuda:
                 torch.cuda.set_rng_state(state["cuda"], device)
         yield
+
+
+def seeds(seed: int) -> Iterator[int]:
+    """Seeds without end, all from one: for noise that comes in parts."""
+    _require.seed("seed", seed)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield int(torch.randint(2**62, (), generator=generator))
 
 
 def noise_state(device: torch.device) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """The values of the data, looked at once for the whole run instead of in every step."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from vae_lib.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, Gaussian
-from vae_lib.networks._choices import depth_of
+from vae_lib.networks.coders import width_of
 from vae_lib.training.resident import Resident
 
 __all__ = ["check_values", "unwatched"]
@@ -23,7 +22,7 @@ def _watching(model: nn.Module) -> list:
     return [part for part in model.modules() if isinstance(part, _KINDS) and part.validate]
 
 
-def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
+def check_values(model: Any, data: Resident, name: str = "data") -> None:
     """Refuse data that a likelihood in the model would refuse, before the first step.
 
     Data that every step draws anew need no look: they are 0 or 1.
@@ -46,7 +45,8 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
         ...
         ValueError: data holds 40 grey pixels, such as 0.5; wanted every pixel to be 0 or 1 ...
     """
-    inputs = _inputs(model)
+    encoder = model.encoders[0] if hasattr(model, "encoders") else getattr(model, "encoder", None)
+    inputs = width_of(getattr(encoder, "network", None))
     if inputs not in (None, data.pixels):
         raise ValueError(
             f"{name} has {data.pixels} columns; wanted {inputs}, as many as the encoder of the model takes"
@@ -55,23 +55,14 @@ def check_values(model: nn.Module, data: Resident, name: str = "data") -> None:
         return
     pixels = data.pixels - getattr(model, "conditions", 0)  # `Joined` puts the condition behind x
     for likelihood in _watching(model):
-        zeros = torch.zeros(pixels * depth_of(likelihood), dtype=data.dtype, device=data.data.device)
+        depth = getattr(likelihood, "depth", 1)
+        zeros = torch.zeros(pixels * depth, dtype=data.dtype, device=data.data.device)
         image = likelihood(zeros)  # any parameters will do: what is looked at are the values
         for rows in torch.arange(len(data), device=data.data.device).split(_ROWS):
             try:
                 image.check(data.batch(rows)[:, :pixels])
             except ValueError as error:
                 raise ValueError(f"{name}{str(error).removeprefix('x')}") from None
-
-
-def _inputs(model: Any) -> int | None:
-    """The number of values in an example that the model is made for, where its encoder says so."""
-    encoder = model.encoders[0] if hasattr(model, "encoders") else getattr(model, "encoder", None)
-    network = getattr(encoder, "network", None)
-    first = network[0] if isinstance(network, nn.Sequential) and len(network) else None
-    if isinstance(first, nn.Linear):
-        return first.in_features
-    return math.prod(first.unflattened_size) if isinstance(first, nn.Unflatten) else None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """From the words that the builders understand to the modules they mean."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -12,12 +13,11 @@ from vae_lib.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
 )
-from vae_lib.models import VAE
-from vae_lib.networks.coders import Decoder, Encoder, GaussianEncoder
+from vae_lib.networks.coders import Encoder, GaussianEncoder
 from vae_lib.posteriors import Diagonal, Flow, FullCovariance
 from vae_lib.priors import MixturePrior, VampPrior
 
-__all__ = ["assembled", "depth_of", "likelihood_of", "posterior_of"]
+__all__ = ["depth_of", "encoder_of", "likelihood_of", "posterior_of", "prior_of"]
 
 
 def likelihood_of(likelihood: str | nn.Module) -> nn.Module:
@@ -42,7 +42,7 @@ def likelihood_of(likelihood: str | nn.Module) -> nn.Module:
 
 def depth_of(likelihood: nn.Module) -> int:
     """How many numbers the likelihood needs for each pixel."""
-    return likelihood.levels if isinstance(likelihood, Categorical) else 1
+    return getattr(likelihood, "depth", 1)
 
 
 def posterior_of(posterior: str | nn.Module, latent: int) -> Any:
@@ -63,28 +63,23 @@ def posterior_of(posterior: str | nn.Module, latent: int) -> Any:
     raise ValueError(f"posterior is {posterior!r}; wanted 'diagonal', 'full', 'maf', 'iaf' or a module")
 
 
-def assembled(
-    encoder_network: nn.Module,
-    posterior: Any,
-    decoder_network: nn.Module,
-    likelihood: nn.Module,
-    prior: str | nn.Module | Distribution,
-    components: int,
-    pixels: int,
-) -> VAE:
-    """The VAE of these parts; the prior is made last, because a VampPrior needs the encoder."""
-    # a diagonal posterior keeps the encoder that the figures and explorables know
-    plain = isinstance(posterior, Diagonal)
-    encoder = (
-        GaussianEncoder(encoder_network, posterior.latent) if plain else Encoder(encoder_network, posterior)
-    )
-    decoder = Decoder(decoder_network, likelihood)
-    if prior == "standard":
-        return VAE(encoder, decoder)
-    if prior == "mixture":
-        return VAE(encoder, decoder, MixturePrior(posterior.latent, components))
-    if prior == "vamp":
-        return VAE(encoder, decoder, VampPrior(encoder, components, pixels))
+def encoder_of(network: nn.Module, posterior: Any) -> Encoder:
+    """The encoder of these two; with a diagonal posterior the one that figures and explorables know."""
+    if type(posterior) is Diagonal:
+        return GaussianEncoder(network, posterior.latent)
+    return Encoder(network, posterior)
+
+
+def prior_of(
+    prior: str | nn.Module | Distribution, encoder: Encoder, components: int, pixels: int
+) -> Distribution | Callable[[], Distribution] | None:
+    """The prior of this name, or the given one; None for the one that a `VAE` takes by itself."""
     if isinstance(prior, (nn.Module, Distribution)):
-        return VAE(encoder, decoder, prior)
+        return prior
+    if prior == "standard":
+        return None
+    if prior == "mixture":
+        return MixturePrior(encoder.latent, components)
+    if prior == "vamp":
+        return VampPrior(encoder, components, pixels)
     raise ValueError(f"prior is {prior!r}; wanted 'standard', 'mixture', 'vamp', a module or a distribution")
