@@ -21,7 +21,7 @@ def collapse_landscape() -> Explorable:
     r"""The ELBO of one direction over (w, v), and the climb from wherever the reader starts.
 
     .. math:: -\tfrac12 \ln 2\pi\sigma^2 - \frac{(1 - w v)^2 \lambda + w^2 d}{2 \sigma^2}
-              - \tfrac{\beta}{2} (v^2 \lambda + d - 1 - \ln d), \qquad
+              \qquad - \tfrac{\beta}{2} (v^2 \lambda + d - 1 - \ln d), \qquad
               d = \frac{\beta \sigma^2}{w^2 + \beta \sigma^2}
 
     The middle, w = v = 0, is a saddle where lambda exceeds beta sigma², else the summit. The ELBO along

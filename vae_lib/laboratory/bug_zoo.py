@@ -81,7 +81,7 @@ class BugZoo:
     The correct loss maximises, on average over the data,
 
     .. math:: -\tfrac12 \ln 2\pi\sigma^2 - \frac{(1 - w v)^2 \lambda + w^2 d}{2 \sigma^2}
-              - \tfrac12 (v^2 \lambda + d - 1 - \ln d)
+              \qquad - \tfrac12 (v^2 \lambda + d - 1 - \ln d)
 
     Each bug changes one term. Training then goes to another optimum, and reports another number. As
     the model is Gaussian, the truth is known as well: a faulty code is recognised by its fingerprint,

@@ -28,7 +28,7 @@ def grid_log_evidence(
     r"""ln p(x) under the prior N(0, I), integrated over a grid of z.
 
     .. math:: \ln p(x) = \ln \int p(x|z) \, N(z; 0, I) \, dz
-              \approx \ln \sum_i c_i \, p(x|z_i) \, N(z_i; 0, I)
+              \qquad \approx \ln \sum_i c_i \, p(x|z_i) \, N(z_i; 0, I)
 
     For a smooth integrand that dies out inside the grid the trapezoid rule is off by a factor of
     about :math:`1 + 2 e^{-2 \pi^2 s^2 / h^2}`, with h the spacing and s the width of the posterior:

@@ -15,8 +15,8 @@ def samples_needed(latent_dim: int, std: float | int, relative_error: float | in
     the relative variance :math:`(\rho^d - 1)/n`, with the relative second moment of one dimension
 
     .. math:: \rho = \frac{\mathbb{E} \, p(x_j|z_j)^2}{p(x_j)^2}
-              = \frac{N(x_j; 0, 1 + s^2/2)}{2 s \sqrt{\pi} \; N(x_j; 0, 1 + s^2)^2}
-              = \frac{1 + s^2}{s \sqrt{2 + s^2}} \, e^{1/(2 + s^2)}
+              \qquad = \frac{N(x_j; 0, 1 + s^2/2)}{2 s \sqrt{\pi} \; N(x_j; 0, 1 + s^2)^2}
+              \qquad = \frac{1 + s^2}{s \sqrt{2 + s^2}} \, e^{1/(2 + s^2)}
 
     Drawing z is easy in any number of dimensions. What explodes is the variance of the estimate.
 

@@ -20,7 +20,7 @@ class ConditionalVAE(nn.Module):
     r"""A VAE of x given a condition y: the condition reaches encoder, decoder and prior.
 
     .. math:: \ln p_\theta(x|y) \ge \mathbb{E}_{q_\phi(z|x,y)} \ln p_\theta(x|z,y)
-              - \mathrm{KL}\left( q_\phi(z|x,y) \,\|\, p_\theta(z|y) \right)
+              \qquad - \mathrm{KL}\left( q_\phi(z|x,y) \,\|\, p_\theta(z|y) \right)
 
     Given y it is an ordinary VAE, `model.given(y)`, and every value comes from there. z says what y
     leaves open, so one y can have several answers, where a regression would give their average.

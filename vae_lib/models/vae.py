@@ -23,7 +23,7 @@ class VAE(nn.Module):
 
     .. math:: \ln p_\theta(x) \ge \mathcal{L}(x)
               = \mathbb{E}_{q_\phi(z|x)} \ln p_\theta(x|z)
-              - \mathrm{KL}\left( q_\phi(z|x) \,\|\, p(z) \right)
+              \qquad - \mathrm{KL}\left( q_\phi(z|x) \,\|\, p(z) \right)
 
     The first term is called the reconstruction, the second the rate.
 

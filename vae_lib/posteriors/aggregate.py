@@ -120,7 +120,7 @@ class Mixture(Distribution):
 
     @property
     def variance(self) -> Float[Tensor, " latent"]:
-        """The variance, (latent,): the mean variance of the members plus the variance of their means.
+        """The variance, (latent,), which is the mean of their variances plus the variance of their means.
 
         Example:
             >>> from vae_lib.posteriors import Diagonal

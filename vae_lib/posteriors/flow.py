@@ -108,7 +108,7 @@ class FlowPosterior(Distribution):
 
     @property
     def mean(self) -> Float[Tensor, "*batch latent"]:
-        """The mean of z, (batch, latent): an average over 256 fixed points, not a closed form.
+        """The mean of z, (batch, latent), an average over 256 fixed points and no closed form.
 
         The points are Sobol's, put through the quantiles of the normal. They are the same at every
         call, so the mean is a function of x, without noise and without a draw from torch's

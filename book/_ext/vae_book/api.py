@@ -21,6 +21,7 @@ REFERENCE = re.compile(r"\{ref\}`([\w-]+)`")
 FORMULA = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +.*|[ ]*(?=\n\1 )))*)", re.M)
 # what dataclasses say about a default that is made anew, and Sphinx cannot parse
 FACTORY = re.compile(r"(?P<kind>\w+)(?P<of>\[[^=]*\])? = <factory>")
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
 FIELD = re.compile(r"Alias for field number \d+")
 
 
@@ -128,6 +129,18 @@ def link_names(app, doctree):
             link += literal
 
 
+def plain_signatures(app, pagename, templatename, context, doctree):
+    """Sphinx makes parameters in lines a definition list without terms; to a screen reader that is broken."""
+    if pagename in library.api_pages():
+        context["body"] = SIGNATURE.sub(lambda m: _without_list(m.group()), context["body"])
+
+
+def _without_list(markup):
+    markup = re.sub(r"<dl>", '<span class="vae-parameters">', markup)
+    markup = re.sub(r"<dd>", '<span class="vae-parameter">', markup)
+    return re.sub(r"</d[ld]>", "</span>", markup)
+
+
 def link_back(app, doctree):
     """Give each section that a docstring names, or whose cells use a function, a line that links to it."""
     for section in list(doctree.findall(nodes.section)):
@@ -159,4 +172,5 @@ def setup(app):
     app.connect("autodoc-process-signature", signature)
     app.add_autodocumenter(Room, override=True)
     app.connect("doctree-read", link_names)
+    app.connect("html-page-context", plain_signatures)
     app.connect("doctree-read", link_back)
