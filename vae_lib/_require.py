@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = [
     "finite",
     "floating",
+    "integer",
     "number_within",
     "positive_integer",
     "positive_integers",
@@ -56,14 +57,22 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
+def integer(name: str, value: int) -> None:
+    """Refuse what is no integer; NumPy's integers are some."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} is {value!r}; wanted an integer")
+
+
 def positive_integer(name: str, value: int) -> None:
     """Refuse zero, negative counts and counts that are no integers."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}; wanted an integer of at least 1")
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:
-    """Refuse a list that holds zero, a negative count or what is no integer."""
+    """Refuse what is no list, and a list that holds zero, a negative count or what is no integer."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"{name} is {values!r}; wanted a list of integers")
     for value in values:
         positive_integer(name, value)
 

@@ -188,8 +188,10 @@ def test_bad_input_gets_a_clear_error(model, x):
         model.encode(x[0])
     with pytest.raises(ValueError, match=r"vectors has shape \(8, 5\); .* a multiple of size = 2"):
         model.quantise(x)
-    with pytest.raises(ValueError, match="vectors holds 48 NaN"):
+    with pytest.raises(ValueError, match="x holds 40 values that are NaN"):
         model.terms(x * math.nan)
+    with pytest.raises(ValueError, match="vectors holds 6 values that are NaN"):
+        model.quantise(torch.full((1, 6), math.nan))
     with pytest.raises(ValueError, match="k is 0"):
         model.loss_terms(x, k=0)
     with pytest.raises(ValueError, match="indices holds 7; wanted whole numbers from 0 to 6"):

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.func import functional_call
 
+from vae_lib.models._checks import draws
+
 __all__ = ["detached_log_prob", "drawn", "log_prob_with_frozen_parameters"]
 
 
@@ -17,7 +19,7 @@ def drawn(posterior: Distribution, k: int) -> tuple[Tensor, Tensor]:
     """
     if hasattr(posterior, "rsample_and_log_prob"):
         return posterior.rsample_and_log_prob((k,))
-    z = posterior.rsample((k,))
+    z = draws(posterior, k)
     return z, posterior.log_prob(z)
 
 

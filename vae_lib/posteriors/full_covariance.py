@@ -7,8 +7,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from torch.distributions.kl import register_kl
 
 from vae_lib import _require
+from vae_lib._soft import softened
 from vae_lib.posteriors._check import check_features
-from vae_lib.posteriors.log_var import bounded_log_var, softened
+from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = ["FullCovariance", "FullCovarianceNormal"]
 
