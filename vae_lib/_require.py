@@ -10,12 +10,12 @@ from torch import Tensor
 __all__ = [
     "finite",
     "floating",
-    "integer",
     "number_within",
     "positive_integer",
     "positive_integers",
     "positive_number",
     "probabilities",
+    "seed",
     "shape",
     "tensor",
 ]
@@ -57,10 +57,10 @@ def finite(name: str, value: Tensor) -> None:
         )
 
 
-def integer(name: str, value: int) -> None:
-    """Refuse what is no integer; NumPy's integers are some."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"{name} is {value!r}; wanted an integer")
+def seed(value: int) -> None:
+    """Refuse what no generator of random numbers can start from."""
+    if not isinstance(value, Integral) or not 0 <= value < 2**63:
+        raise ValueError(f"seed is {value!r}; wanted an integer from 0 to 2**63 - 1")
 
 
 def positive_integer(name: str, value: int) -> None:

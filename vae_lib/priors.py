@@ -16,6 +16,7 @@ from torch.distributions import Distribution, Independent, Normal, register_kl
 
 from vae_lib import _require
 from vae_lib.posteriors import Diagonal, Mixture, aggregate_posterior
+from vae_lib.posteriors._check import check_codes
 from vae_lib.posteriors.diagonal import DiagonalNormal
 
 __all__ = ["MixturePrior", "StandardNormal", "VampPrior"]
@@ -57,6 +58,7 @@ class _Standard(Independent):
     """The standard normal: with neither mean nor variance to divide by, half the operations are enough."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        check_codes(value, self.event_shape[0])
         distance = (value - self.base_dist.loc).square().sum(-1)
         return -0.5 * (distance + math.log(2 * math.pi) * self.event_shape[0])
 
@@ -203,6 +205,7 @@ class VampPrior(nn.Module):
         """
         wanted = tuple(self.raw.shape)
         _require.shape("data", data, wanted, f"{wanted}: one example for each pseudo-input")
+        _require.floating("data", data)
         _require.finite("data", data)
         if data.min() < 0 or data.max() > 1:
             raise ValueError(f"data lies in [{data.min():.6g}, {data.max():.6g}]; wanted it within [0, 1]")

@@ -78,6 +78,8 @@ def called(maker: str, module: Any, name: str, value: Tensor) -> Any:
     except TROUBLE as error:
         trouble = error
     look(name, value)
+    if getattr(module, "conditioned", False) and isinstance(trouble, ValueError):
+        raise trouble  # it has looked at value and condition together
     _check_fit(maker, module, name, value)
     if type(trouble) is RuntimeError and _SIZES.search(str(trouble)):
         said = str(trouble).strip().splitlines()[0]
@@ -101,7 +103,7 @@ def _check_fit(maker: str, module: Any, name: str, value: Tensor) -> None:
         )
     if value.device != parameter.device:
         raise ValueError(f"{name} is on {value.device}; wanted {parameter.device}, where the {maker} is")
-    reads = getattr(first, "in_features", None)
+    reads = None if getattr(module, "conditioned", False) else getattr(first, "in_features", None)
     if reads is not None and value.shape[-1:] != (reads,):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}; wanted (..., {reads}), what the first layer of the "

@@ -361,6 +361,8 @@ class Joined(nn.Module):
 class _Given(nn.Module):
     """A module of two inputs with the second one fixed."""
 
+    conditioned = True  # the first layer reads more than the first input
+
     def __init__(self, module: Callable[[Tensor, Tensor], Distribution], y: Tensor):
         super().__init__()
         self.module = module

@@ -111,7 +111,13 @@ class VAE(nn.Module):
         return self._encoded(x)
 
     def _encoded(self, x: Tensor) -> Distribution:
-        return check_event("encoder", called("encoder", self.encoder, "x", x), "latent")
+        posterior = check_event("encoder", called("encoder", self.encoder, "x", x), "latent")
+        if posterior.batch_shape != x.shape[:-1]:
+            raise ValueError(
+                f"encoder returned a distribution with batch shape {tuple(posterior.batch_shape)}; wanted "
+                f"{tuple(x.shape[:-1])}, one posterior for each example"
+            )
+        return posterior
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
         r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
@@ -136,6 +142,10 @@ class VAE(nn.Module):
         likelihood = self._decoded("z, drawn from the posterior,", z)
         return per_example("decoder", scored(likelihood, x), z.shape[:-1])
 
+    def _log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """ln p(x, z), (k, batch), for z (k, batch, latent)."""
+        return self._log_likelihood(x, z) + self._prior_log_prob(self.prior, z)
+
     def _prior_log_prob(self, prior: Distribution, z: Tensor) -> Tensor:
         """ln p(z), (k, batch), for z (k, batch, latent)."""
         return per_example("prior", prior.log_prob(z), z.shape[:-1])
@@ -146,11 +156,6 @@ class VAE(nn.Module):
             raise ValueError(
                 f"encoder returned {posterior.event_shape[0]} latent variables; wanted as many as "
                 f"the prior has, event shape {tuple(prior.event_shape)}"
-            )
-        if posterior.batch_shape != x.shape[:-1]:
-            raise ValueError(
-                f"encoder returned a distribution with batch shape {tuple(posterior.batch_shape)}; wanted "
-                f"{tuple(x.shape[:-1])}, one posterior for each example"
             )
         if prior.batch_shape not in ((), posterior.batch_shape):
             raise ValueError(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from vae_lib import _require
-from vae_lib.posteriors._check import check_features
+from vae_lib.posteriors._check import check_codes, check_features
 from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = ["Diagonal", "DiagonalNormal"]
@@ -40,6 +40,19 @@ class DiagonalNormal(Independent):
             torch.Size([5])
         """
         return Independent(self.base_dist, 1).expand(batch_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """ln q(z) in nats, (k, batch) for z (k, batch, latent).
+
+        Raises:
+            ValueError: If z is not (..., latent), or for another batch.
+
+        Example:
+            >>> DiagonalNormal(torch.zeros(3, 2), torch.zeros(3, 2)).log_prob(torch.zeros(7, 3, 2)).shape
+            torch.Size([7, 3])
+        """
+        check_codes(value, self.event_shape[0], self.batch_shape)
+        return super().log_prob(value)
 
     def rsample_and_log_prob(self, sample_shape=torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
         r"""Draw z and return it with :math:`\ln q(z)`, which the noise knows already.

@@ -72,7 +72,7 @@ class FlowPosterior(Distribution):
             >>> Flow(latent=2)(torch.zeros(5, 32)).log_prob(torch.zeros(7, 5, 2)).shape
             torch.Size([7, 5])
         """
-        check_codes(value, self.event_shape[0])
+        check_codes(value, self.event_shape[0], self.batch_shape)
         # zuko wants the batch written out where there is one latent
         shape = torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
         noise, log_slope = self.to_noise.call_and_ladj(value.expand(shape))

@@ -1,6 +1,5 @@
 """The settings of a training run."""
 
-import math
 from dataclasses import dataclass
 
 from vae_lib import _require
@@ -105,17 +104,22 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "samples"):
-            _require.positive_integer(name, getattr(self, name))
-        for name in ("threads", "patience", "shards"):
-            if getattr(self, name) is not None:
-                _require.positive_integer(name, getattr(self, name))
+        for name in ("epochs", "batch_size", "samples", "threads", "patience", "shards"):
+            value = getattr(self, name)
+            if value is None and name in ("threads", "patience", "shards"):
+                continue
+            _require.positive_integer(name, value)
+            object.__setattr__(self, name, int(value))  # NumPy's integers are no JSON
         _require.positive_number("learning_rate", self.learning_rate)
         if self.clip_norm is not None:
             _require.positive_number("clip_norm", self.clip_norm)
-        for name in ("beta", "free_bits"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted a finite number of at least 0")
+        for name in ("beta", "free_bits", "prune"):
+            _require.number_within(name, getattr(self, name), 0.0)
+        for name in ("progress", "binarise", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted True or False")
+        if self.analytic_kl not in (None, True, False):
+            raise ValueError(f"analytic_kl is {self.analytic_kl!r}; wanted True, False or None")
         if (
             isinstance(self.beta_warmup, bool)
             or not isinstance(self.beta_warmup, int)
@@ -124,13 +128,14 @@ class TrainConfig:
             raise ValueError(f"beta_warmup is {self.beta_warmup!r}; wanted a number of epochs, at least 0")
         if isinstance(self.levels, bool) or not isinstance(self.levels, int) or not 2 <= self.levels <= 256:
             raise ValueError(f"levels is {self.levels!r}; wanted an integer from 2 to 256")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed!r}; wanted an integer from 0 to 2**63 - 1")
+        _require.seed(self.seed)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 wanted = ", ".join(repr(choice) for choice in choices)
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {wanted}")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
+        if not isinstance(self.device, str) or not (
+            self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
+        ):
             raise ValueError(f"device is {self.device!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
         self._check_together()
 
