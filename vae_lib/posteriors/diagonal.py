@@ -111,8 +111,8 @@ class Diagonal(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         _require.positive_integer("latent", latent)
-        self.latent = latent
-        self.features = 2 * latent
+        self.latent = int(latent)
+        self.features = 2 * self.latent
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> DiagonalNormal:
         check_features(features, self.features, "latent means, then as many log-variances")

@@ -183,7 +183,7 @@ class Flow(nn.Module):
         _require.positive_integers("hidden", hidden)
         if not hidden:
             raise ValueError("hidden is empty; wanted the size of at least one hidden layer")
-        self.latent, self.kind, self.features = latent, kind, context
+        self.latent, self.kind, self.features = int(latent), kind, int(context)
         # a smooth activation: the density then has no kinks
         flow = _zuko().flows.MAF(
             latent,

@@ -115,9 +115,9 @@ class FullCovariance(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         _require.positive_integer("latent", latent)
-        self.latent = latent
+        self.latent = int(latent)
         self.pairs = latent * (latent - 1) // 2
-        self.features = 2 * latent + self.pairs
+        self.features = 2 * self.latent + self.pairs
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> FullCovarianceNormal:
         check_features(
