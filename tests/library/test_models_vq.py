@@ -198,7 +198,7 @@ def test_bad_input_gets_a_clear_error(model, x):
         model.decode(torch.tensor([[0, 7, 1]]))
     with pytest.raises(ValueError, match="indices holds -1"):
         model.decode(torch.tensor([[0, -1, 1]]))
-    with pytest.raises(ValueError, match=r"x has shape \(0, 5\); wanted at least one example"):
+    with pytest.raises(ValueError, match=r"x has shape \(0, 5\); wanted .*, with at least one example"):
         model.perplexity(x[:0])
     for arguments, message in (
         ({"entries": 1}, "entries is 1; wanted at least 2"),

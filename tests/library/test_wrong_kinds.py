@@ -161,6 +161,7 @@ def test_the_spread_of_the_decoder_neither_overflows_nor_loses_its_gradient(make
 
 @pytest.mark.parametrize("std", [1e-8, 1e-3, 0.5, 1e4, 1e8])
 def test_a_learned_spread_starts_where_it_was_asked_to(std):
-    assert float(Gaussian(std, learned=True, min_std=std / 10).double().std.detach()) == pytest.approx(std, rel=1e-5)
-    scale = DiscretizedLogistic(std, learned=True, min_scale=std / 10).double().scale.detach()
-    assert float(scale) == pytest.approx(std, rel=1e-5)
+    gaussian = Gaussian(std, learned=True, min_std=std / 10).double()
+    logistic = DiscretizedLogistic(std, learned=True, min_scale=std / 10).double()
+    for spread in (gaussian.std, logistic.scale):
+        assert float(spread.detach()) == pytest.approx(std, rel=1e-5)

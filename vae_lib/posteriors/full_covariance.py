@@ -116,7 +116,7 @@ class FullCovariance(nn.Module):
         super().__init__()
         _require.positive_integer("latent", latent)
         self.latent = int(latent)
-        self.pairs = latent * (latent - 1) // 2
+        self.pairs = self.latent * (self.latent - 1) // 2
         self.features = 2 * self.latent + self.pairs
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> FullCovarianceNormal:

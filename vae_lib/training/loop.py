@@ -127,13 +127,14 @@ def fit(
 def _check_arguments(model: Any, config: Any, on_epoch: Any) -> None:
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is {model!r}; wanted a torch.nn.Module with parameters")
-    if not callable(getattr(model, "loss_terms", None)):
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"config is {config!r}; wanted a TrainConfig")
+    has_parameters = next(model.parameters(), None) is not None  # without, that is what is said later
+    if config.objective == "elbo" and has_parameters and not callable(getattr(model, "loss_terms", None)):
         raise ValueError(
             f"model is a {type(model).__name__} without loss_terms; wanted a VAE, or a module with "
             "loss_terms(x, k) -> (reconstruction, rate)"
         )
-    if not isinstance(config, TrainConfig):
-        raise ValueError(f"config is {config!r}; wanted a TrainConfig")
     if on_epoch is not None and not callable(on_epoch):
         raise ValueError(f"on_epoch is {on_epoch!r}; wanted something that can be called, or None")
 
