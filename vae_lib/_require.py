@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ def positive(name: str, value: Tensor) -> None:
 
 def integer_within(name: str, value: int, lowest: int, highest: int | None = None) -> None:
     """Refuse a number outside [lowest, highest], and what is no integer."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < lowest or (highest is not None and value > highest):
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
@@ -87,14 +87,16 @@ def positive_integer(name: str, value: int) -> None:
 
 
 def positive_integers(name: str, values: Sequence[int]) -> None:
-    """Refuse a list that holds zero, a negative count or what is no integer."""
+    """Refuse what is no list, and a list that holds zero, a negative count or what is no integer."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"{name} is {values!r}; wanted a list of integers")
     for value in values:
         positive_integer(name, value)
 
 
 def seed(name: str, value: int) -> None:
     """Refuse what torch's generators take for no seed, or for another one."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**63:
         raise ValueError(f"{name} is {value!r}; wanted an integer from 0 to 2**63 - 1")
 
 

@@ -108,13 +108,16 @@ def hierarchical_mlp_vae(
         >>> [encoder.latent for encoder in model.encoders]
         [100, 50]
     """
+    _require.positive_integers("latents", latents)
+    if not isinstance(hidden, Sequence):
+        raise ValueError(f"hidden is {hidden!r}; wanted a list of lists of integers, one for each layer")
+    for sizes in hidden:
+        _require.positive_integers("hidden", sizes)
     if len(latents) == 0 or len(latents) != len(hidden):
         raise ValueError(
             f"latents has {len(latents)} layers and hidden {len(hidden)}; wanted as many, at least one"
         )
-    for name, sizes in (("pixels", [pixels]), ("latents", latents)):
-        for size in sizes:
-            _require.positive_integer(name, size)
+    _require.positive_integer("pixels", pixels)
 
     def gaussian(inputs: int, layer_hidden: Sequence[int], outputs: int) -> GaussianEncoder:
         return GaussianEncoder(mlp(inputs, layer_hidden, 2 * outputs, activation), outputs)

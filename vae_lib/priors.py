@@ -20,6 +20,7 @@ from torch.distributions import Distribution, Independent, Normal, register_kl
 from vae_lib import _require
 from vae_lib._gaussian import kl_of_parts, log_density
 from vae_lib.posteriors import Diagonal, DiagonalNormal, Mixture, aggregate_posterior
+from vae_lib.posteriors._check import check_codes
 
 __all__ = ["MixturePrior", "StandardNormal", "VampPrior"]
 
@@ -60,6 +61,7 @@ class _Standard(Independent):
     """The standard normal: with neither mean nor variance to divide by, half the operations are enough."""
 
     def log_prob(self, value: Tensor) -> Tensor:
+        check_codes(value, self.event_shape[0])
         distance = (value - self.base_dist.loc).square().sum(-1)
         return log_density(distance, 0.0, dims=self.event_shape[0])
 
@@ -208,6 +210,7 @@ class VampPrior(nn.Module):
         """
         wanted = tuple(self.raw.shape)
         _require.shape("data", data, wanted, f"{wanted}: one example for each pseudo-input")
+        _require.floating("data", data)
         _require.finite("data", data)
         _require.within_unit_interval("data", data)
         self.raw.copy_(torch.logit(0.01 + 0.98 * data.to(self.raw)))

@@ -617,7 +617,7 @@ def test_mixture_gradients_reach_members_and_weights(five):
             lambda: aggregate_posterior(Normal(torch.zeros(3), 1.0)),
             r"batch shape \(3,\) and event shape \(\); wanted \(n,\)",
         ),
-        (lambda: aggregate_posterior(Diagonal(2)(torch.zeros(0, 4))), "components is empty"),
+        (lambda: aggregate_posterior(Diagonal(2)(torch.zeros(0, 4))), "posterior is empty"),
         (
             lambda: Mixture(Diagonal(2)(torch.zeros(3, 4)), torch.zeros(2)),
             r"logits has shape \(2,\); wanted \(3,\)",

@@ -152,7 +152,7 @@ def ais(
         >>> bool(((result.value - exact).abs() < 5 * result.standard_error + 1e-4).all())
         True
     """
-    _check(model, chains, temperatures, leapfrogs, start)
+    _check(model, chains, temperatures, leapfrogs, start, seed)
     check_examples(model, x)
     streams = seeds(seed)
     results = []
@@ -222,7 +222,7 @@ def sandwich(
         ([True, True], True)
     """
     _require.positive_integer("n", n)
-    _check(model, chains, temperatures, leapfrogs, start)
+    _check(model, chains, temperatures, leapfrogs, start, seed)
     streams = seeds(seed)
     results = []
     with evaluating(model) as device:
@@ -250,8 +250,8 @@ class _Walk:
         self.model, self.x, self.leapfrogs = model, x, leapfrogs
         with torch.no_grad():
             self.start = model.encode(x) if start == "encoder" else model.prior
-        # the encoder has a density for each example, the prior one for all
-        self.draws = (chains,) if start == "encoder" else (chains, len(x))
+        # the encoder has a density for each example, the prior one for all, unless it is given a condition
+        self.draws = (chains,) if self.start.batch_shape else (chains, len(x))
         ramp = torch.linspace(-STEEPNESS, STEEPNESS, temperatures + 1, dtype=torch.float64).sigmoid()
         self.beta = ((ramp - ramp[0]) / (ramp[-1] - ramp[0])).tolist()  # densest near both ends
         self.steps: list[Tensor] = []  # (batch,) for every temperature but the first
@@ -300,7 +300,7 @@ class _Walk:
         return z
 
     def _log_joint(self, z: Tensor) -> Tensor:
-        return self.model.decode(z).log_prob(self.x) + self.model.prior.log_prob(z)
+        return self.model._log_joint(self.x, z)
 
     def _density(self, beta: float) -> Callable[[Tensor], Tensor]:
         return lambda z: (1 - beta) * self.start.log_prob(z) + beta * self._log_joint(z)
@@ -311,10 +311,13 @@ class _Walk:
         return (self._log_joint(z) - self.start.log_prob(z)).to(torch.float64)
 
 
-def _check(model: VAE, chains: int, temperatures: int, leapfrogs: int, start: str) -> None:
+def _check(
+    model: VAE, chains: int, temperatures: int, leapfrogs: int, start: str, seed: int
+) -> None:
     if not isinstance(model, VAE):
         raise ValueError(f"model is of type {type(model).__name__}; wanted a VAE")
     for name, count in (("chains", chains), ("temperatures", temperatures), ("leapfrogs", leapfrogs)):
         _require.positive_integer(name, count)
+    _require.seed("seed", seed)
     if start not in ("prior", "encoder"):
         raise ValueError(f"start is {start!r}; wanted 'prior' or 'encoder'")

@@ -2,6 +2,7 @@ r"""How an estimate of ln p(x) grows with the number of importance samples."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -62,12 +63,15 @@ def convergence(
         >>> found[500].mean.value.shape, bool(found[500].mean.value > found[500].elbo.mean())
         (torch.Size([]), True)
     """
-    whole = all(isinstance(k, int) and not isinstance(k, bool) for k in ks)
+    if isinstance(ks, str) or not isinstance(ks, Sequence):
+        raise ValueError(f"ks is {ks!r}; wanted a list of integers")
+    whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in ks)
     if not (len(ks) and whole and ks[0] >= 1 and all(few < many for few, many in pairwise(ks))):
         raise ValueError(f"ks is {tuple(ks)}; wanted whole numbers of at least 1, in ascending order")
     if chunk is not None:
         _require.positive_integer("chunk", chunk)
     check_examples(model, x)
     check_conditions(model, x, y)
+    _require.seed("seed", seed)
     found = estimates(model, x, tuple(ks), chunk, seed, y=y, progress=progress)
     return dict(zip(ks, found, strict=True))

@@ -114,6 +114,7 @@ def inference_gaps(
     _require.positive_number("learning_rate", learning_rate)
     if family not in ("diagonal", "full"):
         raise ValueError(f"family is {family!r}; wanted 'diagonal' or 'full'")
+    _require.seed("seed", seed)
     streams = seeds(seed)
     frozen = [p for p in model.parameters() if p.requires_grad]
     parts = []
@@ -201,7 +202,7 @@ def _best_gaussian(
 
 
 def _log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    return model.decode(z).log_prob(x) + model.prior.log_prob(z)
+    return model._log_joint(x, z)
 
 
 def _elbo(model: VAE, x: Tensor, q: Distribution) -> Tensor:

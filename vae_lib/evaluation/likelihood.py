@@ -166,6 +166,7 @@ def log_likelihood(
         _require.positive_integer("chunk", chunk)
     check_examples(model, x)
     check_conditions(model, x, y)
+    _require.seed("seed", seed)
     return estimates(model, x, (k,), chunk, seed, y=y, progress=progress)[0]
 
 
@@ -225,7 +226,14 @@ def _log_weights(
     """The log-weights of k samples, at most `chunk` at a time, each (samples, batch)."""
     draws = [min(SAMPLES_PER_DRAW, k - done) for done in range(0, k, SAMPLES_PER_DRAW)]
     if not isinstance(model, VAE):  # a model of another make draws and weighs its samples itself
-        yield from (model.log_weights(x, draw) for draw in draws)
+        for draw in draws:
+            log_w = model.log_weights(x, draw)
+            if log_w.shape != (draw, len(x)):
+                raise ValueError(
+                    f"model.log_weights returned shape {tuple(log_w.shape)}; wanted ({draw}, {len(x)}), the "
+                    "samples first"
+                )
+            yield log_w
         return
     q = model.encode(x) if posterior is None else posterior
     fast = fast_bernoulli.applies(model)
@@ -239,9 +247,9 @@ def _log_weights(
             z, log_q = (torch.cat(parts) for parts in zip(*waiting, strict=True))
             waiting = []
             for some_z, some_log_q in zip(z.split(chunk), log_q.split(chunk), strict=True):
-                log_p = (
-                    fast_bernoulli.log_prob(model.decoder, some_z, x)
-                    if fast
-                    else model.decode(some_z).log_prob(x)
-                )
-                yield log_p + model.prior.log_prob(some_z) - some_log_q  # (chunk, batch)
+                if fast:
+                    log_p = fast_bernoulli.log_prob(model.decoder, some_z, x)
+                    log_p = log_p + model._prior_log_prob(model.prior, some_z)
+                else:
+                    log_p = model._log_joint(x, some_z)
+                yield log_p - some_log_q  # (chunk, batch)

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 from vae_lib import _require
 from vae_lib.divergences import Estimate
 from vae_lib.evaluation.arguments import check_examples, evaluating
+from vae_lib.models import VAE
 from vae_lib.posteriors import aggregate_posterior
 from vae_lib.training.surroundings import noise
 
@@ -83,16 +84,19 @@ def elbo_surgery(
         >>> bool((parts.average_kl.value - two).abs() < 0.05)
         True
     """
+    if not isinstance(model, VAE):
+        raise ValueError(f"model is of type {type(model).__name__}; wanted a VAE")
     check_examples(model, x)
     _require.positive_integer("k", k)
     if k < 2:
         raise ValueError(f"k is {k}; wanted at least 2 draws, to tell the error")
+    _require.seed("seed", seed)
     with evaluating(model) as device, noise(device, seed):
         posterior, prior = model.encode(x.to(device)), model.prior
         z = posterior.sample((k,))  # (k, N, latent)
         log_own = posterior.log_prob(z).to(torch.float64)  # (k, N)
         log_all = _aggregate_log_prob(posterior, z).to(torch.float64)
-        log_prior = prior.log_prob(z).to(torch.float64)
+        log_prior = model._prior_log_prob(prior, z).to(torch.float64)
     try:
         average = kl_divergence(posterior, prior).to(torch.float64).mean()
         average_kl = Estimate(average, torch.zeros_like(average))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lib import _require
 from vae_lib.evaluation.arguments import check_examples, evaluating
+from vae_lib.models import ConditionalVAE
 
 __all__ = ["ActiveUnits", "active_units"]
 
@@ -66,6 +67,8 @@ def active_units(model: Any, x: Float[Tensor, "batch pixels"], threshold: float 
         >>> active_units(mlp_vae(8, latent=2, seed=0), torch.eye(8), threshold=0.001).count
         2
     """
+    if isinstance(model, ConditionalVAE):
+        raise ValueError("model is a ConditionalVAE, which encodes x beside a y; wanted model.given(y)")
     check_examples(model, x)
     if len(x) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least two examples to compare")

@@ -8,9 +8,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from vae_lib import _require
+from vae_lib._soft import hardened, softened
 from vae_lib.likelihoods._image import LevelImage, at_least_float32, check_output, nearest_level
 
 __all__ = ["DiscretizedLogistic"]
+
+_BOUND = 15.0  # of the learned ln s; beyond it the parameter is softened
 
 
 class DiscretizedLogistic(nn.Module):
@@ -87,7 +90,7 @@ class DiscretizedLogistic(nn.Module):
                     f"scale is {scale!r}; wanted a learned scale to start above its floor, "
                     f"min_scale = {min_scale!r}"
                 )
-            self.log_scale = nn.Parameter(torch.tensor(math.log(scale - min_scale)))
+            self.log_scale = nn.Parameter(torch.tensor(hardened(math.log(scale - min_scale), _BOUND)))
         else:
             self.register_parameter("log_scale", None)
 
@@ -101,7 +104,7 @@ class DiscretizedLogistic(nn.Module):
         """
         if self.log_scale is None:  # the number as it was given, in float64; it does not promote images
             return torch.tensor(self.initial_scale, dtype=torch.float64)
-        return self.log_scale.exp() + self.min_scale
+        return softened(self.log_scale, _BOUND).exp() + self.min_scale
 
     def forward(self, mean: Float[Tensor, "*batch pixels"]) -> Independent:
         """The distribution of x, with event shape (pixels,).

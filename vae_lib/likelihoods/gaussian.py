@@ -8,9 +8,12 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from vae_lib import _require
+from vae_lib._soft import hardened, softened
 from vae_lib.likelihoods._image import Image, check_output
 
 __all__ = ["Gaussian", "optimal_variance"]
+
+_BOUND = 15.0  # of the learned ln σ²; beyond it the parameter is softened
 
 
 class Gaussian(nn.Module):
@@ -26,7 +29,9 @@ class Gaussian(nn.Module):
     .. math:: \sigma^2 = e^{\mathtt{log\_var}} + \sigma_{\min}^2,
 
     a floor that is reached smoothly, so that the gradient is not cut off there. Without a floor
-    a model that reproduces its data exactly drives the density to infinity.
+    a model that reproduces its data exactly drives the density to infinity. A `log_var` beyond ±15 is
+    softened as `vae_lib.posteriors.bounded_log_var` does it, so that whatever number training makes of
+    it the variance stays finite and the gradient alive.
 
     Args:
         std: the standard deviation, or where the learned one starts; in the units of x.
@@ -74,7 +79,7 @@ class Gaussian(nn.Module):
                 raise ValueError(
                     f"std is {std!r}; wanted a learned std to start above its floor, min_std = {min_std!r}"
                 )
-            self.log_var = nn.Parameter(torch.tensor(math.log(std**2 - min_std**2)))
+            self.log_var = nn.Parameter(torch.tensor(hardened(math.log(std**2 - min_std**2), _BOUND)))
         else:
             self.register_parameter("log_var", None)
 
@@ -88,7 +93,7 @@ class Gaussian(nn.Module):
         """
         if self.log_var is None:  # the number as it was given, in float64; it does not promote images
             return torch.tensor(self.initial_std, dtype=torch.float64)
-        return (self.log_var.exp() + self.min_std**2).sqrt()
+        return (softened(self.log_var, _BOUND).exp() + self.min_std**2).sqrt()
 
     def forward(self, mean: Float[Tensor, "*batch pixels"]) -> Independent:
         """The distribution of x, with event shape (pixels,).

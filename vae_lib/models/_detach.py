@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.func import functional_call
 
+from vae_lib.posteriors import DiagonalNormal, FullCovarianceNormal
+
 __all__ = ["detached_log_prob", "log_prob_with_frozen_parameters"]
 
 
@@ -24,12 +26,15 @@ def detached_log_prob(encoder: Any, x: Tensor, posterior: Distribution, z: Tenso
 def _detached_gaussian(q: Distribution) -> Distribution | None:
     # a subclass may score z in its own way, with parameters that this function does not know
     score = type(q).log_prob
-    if isinstance(q, Independent) and score is Independent.log_prob:
+    if isinstance(q, Independent) and score in (Independent.log_prob, DiagonalNormal.log_prob):
         base = _detached_gaussian(q.base_dist)
         return None if base is None else Independent(base, q.reinterpreted_batch_ndims, validate_args=False)
     if isinstance(q, Normal) and score is Normal.log_prob:
         return Normal(q.loc.detach(), q.scale.detach(), validate_args=False)
-    if isinstance(q, MultivariateNormal) and score is MultivariateNormal.log_prob:
+    if isinstance(q, MultivariateNormal) and score in (
+        MultivariateNormal.log_prob,
+        FullCovarianceNormal.log_prob,
+    ):
         return MultivariateNormal(q.loc.detach(), scale_tril=q.scale_tril.detach(), validate_args=False)
     return None
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
-from vae_lib.models._checks import check_event, check_images
+from vae_lib.models._checks import TROUBLE, called, check_event, check_images, check_makers, look, scored
 
 __all__ = ["AutoEncoder"]
 
@@ -23,6 +23,9 @@ class AutoEncoder(nn.Module):
         encoder: A module; `encoder(x)` returns codes (batch, latent), or a distribution whose
             mean is taken as the code.
         decoder: A module; `decoder(z)` returns a distribution with `event_shape == (pixels,)`.
+
+    Raises:
+        ValueError: If encoder or decoder cannot be called.
 
     Book: chapter 4 (an auto-encoder against a VAE).
 
@@ -42,11 +45,15 @@ class AutoEncoder(nn.Module):
         decoder: Callable[[Float[Tensor, "*batch latent"]], Distribution],
     ):
         super().__init__()
+        check_makers(encoder=encoder, decoder=decoder)
         self.encoder = encoder
         self.decoder = decoder
 
     def encode(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch latent"]:
         """The code of each example, (batch, latent). It draws nothing.
+
+        Raises:
+            ValueError: If x is not finite or not what the encoder reads.
 
         Example:
             >>> from vae_lib.networks import mlp_vae
@@ -54,7 +61,11 @@ class AutoEncoder(nn.Module):
             >>> AutoEncoder(vae.encoder, vae.decoder).encode(torch.zeros(5, 64)).shape
             torch.Size([5, 2])
         """
-        code = self.encoder(x)
+        look("x", x)
+        return self._code(x)
+
+    def _code(self, x: Tensor) -> Tensor:
+        code = called("encoder", self.encoder, "x", x)
         return code.mean if isinstance(code, Distribution) else code
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
@@ -69,7 +80,7 @@ class AutoEncoder(nn.Module):
             >>> AutoEncoder(vae.encoder, vae.decoder).decode(torch.zeros(5, 2)).mean.shape
             torch.Size([5, 64])
         """
-        return check_event("decoder", self.decoder(z), "pixels")
+        return check_event("decoder", called("decoder", self.decoder, "z", z), "pixels")
 
     def loss_terms(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1
@@ -91,8 +102,13 @@ class AutoEncoder(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
-        reconstruction = self.decode(self.encode(x)).log_prob(x)
-        return reconstruction, torch.zeros_like(reconstruction)
+        try:
+            reconstruction = scored(self.decode(self._code(x)), x)
+            return reconstruction, torch.zeros_like(reconstruction)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch pixels"]:

@@ -1,6 +1,5 @@
 """The conditional variational auto-encoder: p(x|y), many answers to one question."""
 
-import inspect
 from collections.abc import Callable
 
 import torch
@@ -9,8 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
-from vae_lib.models._checks import check_images
-from vae_lib.models._prior import prior_or_standard_normal
+from vae_lib.models._checks import TROUBLE, called, check_images, check_makers
+from vae_lib.models._prior import check_made, needs_an_argument, prior_of, prior_or_standard_normal
 from vae_lib.models.vae import VAE
 
 __all__ = ["Concatenated", "ConditionalVAE", "Joined"]
@@ -62,6 +61,7 @@ class ConditionalVAE(nn.Module):
         prior: Distribution | Callable[..., Distribution] | None = None,
     ):
         super().__init__()
+        check_makers(encoder=encoder, decoder=decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.prior_source = prior_or_standard_normal(prior, encoder)
@@ -80,9 +80,9 @@ class ConditionalVAE(nn.Module):
         """
         _check_condition(y)
         source = self.prior_source
-        if isinstance(source, Distribution):
-            return source
-        return source(y) if _needs_an_argument(source) else source()
+        if isinstance(source, Distribution) or not needs_an_argument(source):
+            return prior_of(source)
+        return check_made(called("prior", source, "y", y))
 
     def given(self, y: Float[Tensor, "*batch conditions"]) -> VAE:
         """The ordinary VAE that this one is for the condition y. It shares all parameters.
@@ -103,6 +103,7 @@ class ConditionalVAE(nn.Module):
 
     def _given_both(self, x: Tensor, y: Tensor) -> VAE:
         check_images(x)
+        _require.floating("y", y)
         if y.shape[:-1] != x.shape[:-1]:
             raise ValueError(
                 f"y has shape {tuple(y.shape)}; wanted one row for each example of x, "
@@ -360,13 +361,35 @@ class Joined(nn.Module):
 class _Given(nn.Module):
     """A module of two inputs with the second one fixed."""
 
+    conditioned = True  # the first layer reads more than the first input
+
     def __init__(self, module: Callable[[Tensor, Tensor], Distribution], y: Tensor):
         super().__init__()
         self.module = module
         self.y = y
 
     def forward(self, first: Tensor) -> Distribution:
-        return self.module(first, self.y)
+        try:
+            return self.module(first, self.y)
+        except TROUBLE as error:
+            trouble = error
+        self._check_fit(first)
+        raise trouble
+
+    def _check_fit(self, first: Tensor) -> None:
+        """Refuse a condition that the module cannot read beside its first input."""
+        y = self.y
+        if not isinstance(first, Tensor) or not first.is_floating_point():
+            return
+        if y.dtype != first.dtype:
+            raise ValueError(f"y has dtype {y.dtype}; wanted {first.dtype}, that of x and z")
+        reads = next((part.in_features for part in self.modules() if isinstance(part, nn.Linear)), None)
+        if isinstance(self.module, Concatenated) and reads is not None:
+            if first.shape[-1:] != (reads - y.shape[-1],):
+                raise ValueError(
+                    f"x or z has shape {tuple(first.shape)} and y {tuple(y.shape)}; wanted {reads} columns, "
+                    "both together"
+                )
 
 
 def _check_condition(y: Tensor) -> None:
@@ -374,9 +397,3 @@ def _check_condition(y: Tensor) -> None:
     if y.dim() < 2:
         raise ValueError(f"y has shape {tuple(y.shape)}; wanted (batch, conditions)")
     _require.finite("y", y)
-
-
-def _needs_an_argument(prior: Callable[..., Distribution]) -> bool:
-    parameters = inspect.signature(getattr(prior, "forward", prior)).parameters.values()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in positional and p.default is p.empty for p in parameters)

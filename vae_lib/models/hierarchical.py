@@ -10,10 +10,19 @@ from torch.distributions import Distribution
 
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
-from vae_lib.models._checks import check_event, check_images, one_by_one
+from vae_lib.models._checks import (
+    TROUBLE,
+    called,
+    check_event,
+    check_images,
+    look,
+    one_by_one,
+    per_example,
+    scored,
+)
 from vae_lib.models._detach import log_prob_with_frozen_parameters
 from vae_lib.models._draw import Draw
-from vae_lib.models._prior import prior_or_standard_normal
+from vae_lib.models._prior import check_prior, prior_of, prior_or_standard_normal
 
 __all__ = ["HierarchicalVAE"]
 
@@ -61,6 +70,9 @@ class HierarchicalVAE(nn.Module):
         prior: Distribution | Callable[[], Distribution] | None = None,
     ):
         super().__init__()
+        for name, modules in (("encoders", encoders), ("decoders", decoders)):
+            if not isinstance(modules, Sequence | nn.ModuleList):
+                raise ValueError(f"{name} is a {type(modules).__name__}; wanted a list of modules")
         if len(encoders) == 0 or len(encoders) != len(decoders):
             raise ValueError(
                 f"encoders has {len(encoders)} modules and decoders {len(decoders)}; wanted one of "
@@ -69,6 +81,7 @@ class HierarchicalVAE(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
         self.prior_source = prior_or_standard_normal(prior, encoders[-1])
+        check_prior(self.prior_source)
 
     @property
     def prior(self) -> Distribution:
@@ -79,14 +92,14 @@ class HierarchicalVAE(nn.Module):
             >>> hierarchical_mlp_vae(64, latents=(4, 2), hidden=((8,), (8,)), seed=0).prior.mean
             tensor([0., 0.])
         """
-        source = self.prior_source
-        return source if isinstance(source, Distribution) else source()
+        return prior_of(self.prior_source)
 
     def encode(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
         r"""The posterior of the layer next to the data, :math:`q(h_1|x)`. It draws nothing.
 
         Raises:
-            ValueError: If the encoder returns a distribution that has not one event axis.
+            ValueError: If x is not finite or not what the encoder reads, or the encoder returns no
+                distribution with one event axis.
 
         Example:
             >>> from vae_lib.builders import hierarchical_mlp_vae
@@ -94,6 +107,7 @@ class HierarchicalVAE(nn.Module):
             >>> model.encode(torch.zeros(5, 64)).mean.shape
             torch.Size([5, 4])
         """
+        look("x", x)
         return self._distribution("encoders", 0, x)
 
     def decode(self, h: Float[Tensor, "*batch latent"]) -> Distribution:
@@ -111,9 +125,14 @@ class HierarchicalVAE(nn.Module):
         return self._distribution("decoders", 0, h)
 
     def _distribution(self, side: str, layer: int, given: Tensor) -> Distribution:
-        made = getattr(self, side)[layer](given)
-        event = "pixels" if (side, layer) == ("decoders", 0) else "latent"
-        return check_event(f"{side}[{layer}]", made, event)
+        maker = f"{side}[{layer}]"
+        name = "x" if maker == "encoders[0]" else "h"
+        made = called(maker, getattr(self, side)[layer], name, given)
+        event = "pixels" if maker == "decoders[0]" else "latent"
+        return check_event(maker, made, event)
+
+    def _log_likelihood(self, x: Tensor, h: Tensor) -> Tensor:
+        return per_example("decoders[0]", scored(self.decode(h), x), h.shape[:-1])
 
     def _column(self, x: Tensor, k: int) -> tuple[list[Tensor], list[Distribution]]:
         """x and one draw of every layer, k times; and the posteriors that they were drawn from."""
@@ -121,7 +140,13 @@ class HierarchicalVAE(nn.Module):
         _require.positive_integer("k", k)
         h, posteriors = [x], []
         for layer in range(len(self.encoders)):
-            posteriors.append(self._distribution("encoders", layer, h[-1]))
+            posterior = self._distribution("encoders", layer, h[-1])
+            if posterior.batch_shape != h[-1].shape[:-1]:
+                raise ValueError(
+                    f"encoders[{layer}] returned a distribution with batch shape "
+                    f"{tuple(posterior.batch_shape)}; wanted {tuple(h[-1].shape[:-1])}, one for each row"
+                )
+            posteriors.append(posterior)
             h.append(posteriors[-1].rsample((k,) if layer == 0 else ()))  # (k, batch, latent of the layer)
         if h[-1].shape[-1:] != self.prior.event_shape:
             raise ValueError(
@@ -165,6 +190,14 @@ class HierarchicalVAE(nn.Module):
             >>> [h.shape for h in model.draw(torch.zeros(5, 64), k=7).latents]
             [torch.Size([7, 5, 4]), torch.Size([7, 5, 2])]
         """
+        try:
+            return self._draw(x, k, detach_posterior)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
+
+    def _draw(self, x: Tensor, k: int, detach_posterior: bool) -> Draw:
         h, posteriors = self._column(x, k)
         if detach_posterior:
             # the layers above were drawn from h itself: these views are the way of the log-weights alone
@@ -177,7 +210,7 @@ class HierarchicalVAE(nn.Module):
             log_q = [q.log_prob(layer) for q, layer in zip(posteriors, h[1:], strict=True)]
         log_p = [p.log_prob(layer) for p, layer in zip(self._priors(h), h[1:], strict=True)]
         return Draw(
-            self.decode(h[1]).log_prob(x), torch.stack(log_q).sum(0) - torch.stack(log_p).sum(0), tuple(h[1:])
+            self._log_likelihood(x, h[1]), torch.stack(log_q).sum(0) - torch.stack(log_p).sum(0), tuple(h[1:])
         )
 
     def log_weights(
@@ -263,7 +296,7 @@ class HierarchicalVAE(nn.Module):
             one_by_one(q).log_prob(layer) - one_by_one(p).log_prob(layer)
             for q, p, layer in zip(posteriors, self._priors(h), h[1:], strict=True)
         ]  # (k, batch, latent of the layer) each
-        return self.decode(h[1]).log_prob(x).mean(0), torch.cat(ratios, -1).mean(0)
+        return self._log_likelihood(x, h[1]).mean(0), torch.cat(ratios, -1).mean(0)
 
     def elbo(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1, beta: float | int = 1.0

@@ -9,11 +9,21 @@ from torch.distributions import Distribution, kl_divergence
 
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
-from vae_lib.models._checks import check_event, check_images, one_by_one
+from vae_lib.models._checks import (
+    TROUBLE,
+    called,
+    check_event,
+    check_images,
+    check_makers,
+    look,
+    one_by_one,
+    per_example,
+    scored,
+)
 from vae_lib.models._detach import detached_log_prob
 from vae_lib.models._draw import Draw
-from vae_lib.models._prior import prior_or_standard_normal
-from vae_lib.posteriors.drawing import drawn
+from vae_lib.models._prior import check_prior, prior_of, prior_or_standard_normal
+from vae_lib.posteriors.drawing import drawn, draws
 
 __all__ = ["VAE"]
 
@@ -40,7 +50,9 @@ class VAE(nn.Module):
             normal with `encoder.latent` variables.
 
     Raises:
-        ValueError: If no prior is given and the encoder has no attribute `latent`.
+        ValueError: If encoder or decoder cannot be called, if the prior is neither a distribution nor
+            makes one when called without arguments, or if there is none and the encoder has no
+            attribute `latent`.
 
     Book: chapter 2 (the rearrangement), chapter 8 (encoder, decoder, prior). Source: Kingma and
     Welling (2014).
@@ -64,9 +76,11 @@ class VAE(nn.Module):
         prior: Distribution | Callable[[], Distribution] | None = None,
     ):
         super().__init__()
+        check_makers(encoder=encoder, decoder=decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.prior_source = prior_or_standard_normal(prior, encoder)
+        check_prior(self.prior_source)
 
     @property
     def prior(self) -> Distribution:
@@ -77,8 +91,7 @@ class VAE(nn.Module):
             >>> mlp_vae(pixels=64, latent=2, seed=0).prior.mean
             tensor([0., 0.])
         """
-        source = self.prior_source
-        return source if isinstance(source, Distribution) else source()
+        return prior_of(self.prior_source)
 
     def encode(self, x: Float[Tensor, "*batch pixels"]) -> Distribution:
         r"""The approximate posterior :math:`q_\phi(z|x)`, one per example. It draws nothing.
@@ -86,7 +99,8 @@ class VAE(nn.Module):
         Its `.mean` is the code of x, (batch, latent).
 
         Raises:
-            ValueError: If the encoder returns anything but a distribution with the event (latent,).
+            ValueError: If x is not finite or not what the encoder reads, or the encoder returns no
+                distribution with the event (latent,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae
@@ -94,13 +108,24 @@ class VAE(nn.Module):
             >>> q.mean.shape, q.stddev.shape
             (torch.Size([5, 2]), torch.Size([5, 2]))
         """
-        return check_event("encoder", self.encoder(x), "latent")
+        look("x", x)
+        return self._encoded(x)
+
+    def _encoded(self, x: Tensor) -> Distribution:
+        posterior = check_event("encoder", called("encoder", self.encoder, "x", x), "latent")
+        if posterior.batch_shape != x.shape[:-1]:
+            raise ValueError(
+                f"encoder returned a distribution with batch shape {tuple(posterior.batch_shape)}; wanted "
+                f"{tuple(x.shape[:-1])}, one posterior for each example"
+            )
+        return posterior
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Distribution:
         r"""The likelihood :math:`p_\theta(x|z)`, one per code, with `event_shape == (pixels,)`.
 
         Raises:
-            ValueError: If the decoder returns anything but a distribution with the event (pixels,).
+            ValueError: If z is not what the decoder reads, or the decoder returns no distribution with
+                the event (pixels,).
 
         Example:
             >>> from vae_lib.networks import mlp_vae
@@ -108,14 +133,35 @@ class VAE(nn.Module):
             >>> p.batch_shape, p.event_shape
             (torch.Size([7, 5]), torch.Size([64]))
         """
-        return check_event("decoder", self.decoder(z), "pixels")
+        return self._decoded("z", z)
+
+    def _decoded(self, name: str, z: Tensor) -> Distribution:
+        return check_event("decoder", called("decoder", self.decoder, name, z), "pixels")
+
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """ln p(x|z), (k, batch), for z (k, batch, latent)."""
+        likelihood = self._decoded("z, drawn from the posterior,", z)
+        return per_example("decoder", scored(likelihood, x), z.shape[:-1])
+
+    def _log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """ln p(x, z), (k, batch), for z (k, batch, latent)."""
+        return self._log_likelihood(x, z) + self._prior_log_prob(self.prior, z)
+
+    def _prior_log_prob(self, prior: Distribution, z: Tensor) -> Tensor:
+        """ln p(z), (k, batch), for z (k, batch, latent)."""
+        return per_example("prior", prior.log_prob(z), z.shape[:-1])
 
     def _posterior_and_prior(self, x: Tensor) -> tuple[Distribution, Distribution]:
-        posterior, prior = self.encode(x), self.prior
+        posterior, prior = self._encoded(x), self.prior
         if posterior.event_shape != prior.event_shape:
             raise ValueError(
                 f"encoder returned {posterior.event_shape[0]} latent variables; wanted as many as "
                 f"the prior has, event shape {tuple(prior.event_shape)}"
+            )
+        if prior.batch_shape not in ((), posterior.batch_shape):
+            raise ValueError(
+                f"prior has batch shape {tuple(prior.batch_shape)}; wanted (), one for all examples, or "
+                f"{tuple(posterior.batch_shape)}, one for each"
             )
         return posterior, prior
 
@@ -183,13 +229,21 @@ class VAE(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
+        try:
+            return self._draw(x, k, detach_posterior)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
+
+    def _draw(self, x: Tensor, k: int, detach_posterior: bool) -> Draw:
         posterior, prior = self._posterior_and_prior(x)
         if detach_posterior:
-            z = posterior.rsample((k,))  # (k, batch, latent)
+            z = draws(posterior, k)  # (k, batch, latent)
             log_q = detached_log_prob(self.encoder, x, posterior, z)
         else:
             z, log_q = drawn(posterior, k)
-        return Draw(self.decode(z).log_prob(x), log_q - prior.log_prob(z), (z,))
+        return Draw(self._log_likelihood(x, z), log_q - self._prior_log_prob(prior, z), (z,))
 
     def loss_terms(
         self,
@@ -231,19 +285,30 @@ class VAE(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
+        try:
+            return self._loss_terms(x, k, analytic_kl, by_latent)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
+
+    def _loss_terms(
+        self, x: Tensor, k: int, analytic_kl: bool | None, by_latent: bool
+    ) -> tuple[Tensor, Tensor]:
         posterior, prior = self._posterior_and_prior(x)
         q, p = (one_by_one(posterior), one_by_one(prior)) if by_latent else (posterior, prior)
         rate = None if analytic_kl is False else _closed_form(q, p)
         if rate is not None:
-            z = posterior.rsample((k,))  # (k, batch, latent)
-            return self.decode(z).log_prob(x).mean(0), rate
+            z = draws(posterior, k)  # (k, batch, latent)
+            return self._log_likelihood(x, z).mean(0), rate
         if analytic_kl:
             raise ValueError(
                 f"analytic_kl is True, but KL({type(posterior).__name__} || "
                 f"{type(prior).__name__}) has no closed form here; wanted analytic_kl=False"
             )
         z, log_q = drawn(q, k)  # (k, batch, latent), (k, batch)
-        return self.decode(z).log_prob(x).mean(0), (log_q - p.log_prob(z)).mean(0)
+        log_p = p.log_prob(z) if by_latent else self._prior_log_prob(p, z)
+        return self._log_likelihood(x, z).mean(0), (log_q - log_p).mean(0)
 
     def elbo(
         self,
@@ -294,7 +359,8 @@ class VAE(nn.Module):
             z: The codes, (points, latent).
 
         Raises:
-            ValueError: If x has no batch axis or values that the likelihood refuses.
+            ValueError: If x has no batch axis or values that the likelihood refuses, or z is not
+                (points, latent).
 
         Book: chapter 8 (is the number right?).
 
@@ -308,7 +374,9 @@ class VAE(nn.Module):
             torch.Size([5])
         """
         check_images(x)
-        return self.decode(z.unsqueeze(1)).log_prob(x)  # (points, 1) against (batch,)
+        _require.shape("z", z, (None, None), "(points, latent)")
+        likelihood = self._decoded("z", z.unsqueeze(1))
+        return per_example("decoder", scored(likelihood, x), torch.Size((len(z), len(x))))
 
     @torch.no_grad()
     def sample(self, n: int, mean: bool = False) -> Float[Tensor, "n pixels"]:
@@ -325,7 +393,7 @@ class VAE(nn.Module):
             The examples, (n, pixels), without gradients.
 
         Raises:
-            ValueError: If n is below 1.
+            ValueError: If n is below 1, or the prior is a batch of distributions.
 
         Book: chapter 8 (four test-time modes).
 
@@ -335,7 +403,13 @@ class VAE(nn.Module):
             tensor([0., 1.])
         """
         _require.positive_integer("n", n)
-        likelihood = self.decode(self.prior.sample((n,)))
+        prior = self.prior
+        if prior.batch_shape:
+            raise ValueError(
+                f"prior has batch shape {tuple(prior.batch_shape)}; wanted (), one distribution to draw n "
+                "codes from"
+            )
+        likelihood = self._decoded("z, drawn from the prior,", prior.sample((n,)))
         return likelihood.mean if mean else likelihood.sample()
 
     @torch.no_grad()
@@ -365,7 +439,8 @@ class VAE(nn.Module):
         """
         check_images(x)
         posterior = self.encode(x)
-        likelihood = self.decode(posterior.mean if mean else posterior.sample())
+        z = posterior.mean if mean else posterior.sample()  # (batch, latent)
+        likelihood = self._decoded("z, from the posterior,", z)
         return likelihood.mean if mean else likelihood.sample()
 
 

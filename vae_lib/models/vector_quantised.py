@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
-from vae_lib.models._checks import check_event, check_images
+from vae_lib.models._checks import TROUBLE, called, check_event, check_images, check_makers, look, scored
 
 __all__ = ["VQVAE", "Quantised", "VQTerms"]
 
@@ -112,6 +112,7 @@ class VQVAE(nn.Module):
         _require.integer_within("entries", entries, lowest=2)
         _require.positive_integer("size", size)
         _require.positive_number("commitment", commitment)
+        check_makers(encoder=encoder, decoder=decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.commitment = float(commitment)
@@ -119,7 +120,7 @@ class VQVAE(nn.Module):
 
     def _vectors(self, x: Tensor) -> Tensor:
         check_images(x)
-        made = self.encoder(x)
+        made = called("encoder", self.encoder, "x", x)
         return made.mean if isinstance(made, Distribution) else made  # (batch, slots * size)
 
     def quantise(self, vectors: Float[Tensor, "*batch row"]) -> Quantised:
@@ -133,7 +134,7 @@ class VQVAE(nn.Module):
             vectors: What the encoder puts out, in a row, (batch, slots * size).
 
         Raises:
-            ValueError: If the row is no multiple of the size of an entry, or holds NaN.
+            ValueError: If the row is no multiple of the size of an entry, or not finite.
 
         Book: chapter 11 (discrete latents).
 
@@ -145,14 +146,15 @@ class VQVAE(nn.Module):
             >>> quantised.indices, quantised.entries.detach()
             (tensor([[ 0, 15,  7]]), tensor([[ 0.,  1., 30., 31., 14., 15.]]))
         """
+        _require.floating("vectors", vectors)
         size = self.codebook.shape[1]
-        if vectors.shape[-1] == 0 or vectors.shape[-1] % size:
+        row = vectors.shape[-1] if vectors.dim() else 0
+        if row == 0 or row % size:
             raise ValueError(
                 f"vectors has shape {tuple(vectors.shape)}; "
                 f"wanted (..., slots * size), a multiple of size = {size}"
             )
-        if bool(vectors.isnan().any()):
-            raise ValueError(f"vectors holds {int(vectors.isnan().sum())} NaN; wanted numbers")
+        _require.finite("vectors", vectors)
         with torch.no_grad():
             # differences, not the expanded square: near an entry that one cancels
             mode = "donot_use_mm_for_euclid_dist"
@@ -176,6 +178,7 @@ class VQVAE(nn.Module):
             >>> vq_mlp_vae(64, slots=3, seed=0).encode(torch.zeros(5, 64)).shape
             torch.Size([5, 3])
         """
+        look("x", x)
         return self.quantise(self._vectors(x)).indices
 
     def decode(self, indices: Int64[Tensor, "*batch slots"]) -> Distribution:
@@ -191,13 +194,24 @@ class VQVAE(nn.Module):
             >>> model.decode(torch.zeros(5, 3, dtype=torch.long)).mean.shape
             torch.Size([5, 64])
         """
+        _require.tensor("indices", indices)
+        if indices.dtype != torch.long or indices.dim() == 0:
+            raise ValueError(
+                f"indices has dtype {indices.dtype} and shape {tuple(indices.shape)}; wanted torch.int64 and "
+                "(..., slots)"
+            )
         entries = len(self.codebook)
         outside = (indices < 0) | (indices >= entries)
         if bool(outside.any()):
             raise ValueError(
                 f"indices holds {indices[outside][0].item()}; wanted whole numbers from 0 to {entries - 1}"
             )
-        return check_event("decoder", self.decoder(self._entries(indices)), "pixels")
+        return self._decoded(self._entries(indices))
+
+    def _decoded(self, c: Tensor) -> Distribution:
+        """p(x|c) for the entries c in a row, (batch, slots * size)."""
+        made = called("decoder", self.decoder, "c, the entries of the indices,", c)
+        return check_event("decoder", made, "pixels")
 
     def terms(self, x: Float[Tensor, "*batch pixels"]) -> VQTerms:
         """The three terms of the loss, one value per example each.
@@ -216,11 +230,18 @@ class VQVAE(nn.Module):
             >>> [term.shape for term in vq_mlp_vae(64, seed=0).terms(torch.zeros(5, 64))]
             [torch.Size([5]), torch.Size([5]), torch.Size([5])]
         """
+        try:
+            return self._terms(x)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
+
+    def _terms(self, x: Tensor) -> VQTerms:
         vectors = self._vectors(x)
         _, entries, straight_through = self.quantise(vectors)
-        likelihood = check_event("decoder", self.decoder(straight_through), "pixels")
         return VQTerms(
-            reconstruction=likelihood.log_prob(x),
+            reconstruction=scored(self._decoded(straight_through), x),
             codebook=(vectors.detach() - entries).square().sum(-1),
             commitment=(vectors - entries.detach()).square().sum(-1),
         )
@@ -270,8 +291,6 @@ class VQVAE(nn.Module):
             >>> vq_mlp_vae(64, slots=1, seed=0).perplexity(torch.zeros(5, 64))
             tensor(1.)
         """
-        if x.numel() == 0:
-            raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least one example")
         counts = torch.bincount(self.encode(x).flatten(), minlength=len(self.codebook))
         shares = counts.to(self.codebook.dtype) / counts.sum()
         return torch.exp(-torch.xlogy(shares, shares).sum())

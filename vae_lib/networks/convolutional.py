@@ -117,9 +117,9 @@ def _sizes(shape: tuple[int, int], layers: int) -> list[tuple[int, int]]:
 
 def check_image(shape: Sequence[int], channels: int, filters: Sequence[int]) -> tuple[int, int]:
     """Refuse what is no image size; the size as a tuple."""
+    _require.positive_integers("shape", shape)
     if len(shape) != 2:
         raise ValueError(f"shape is {tuple(shape)!r}; wanted (height, width)")
-    _require.positive_integers("shape", shape)
     _require.positive_integer("channels", channels)
     _require.positive_integers("filters", filters)
     if not filters:

@@ -14,7 +14,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "gelu": nn.GELU}
 
 def activation_of(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """A class of modules: the given one, or the one of this name."""
-    if not isinstance(activation, str):
+    if callable(activation):
         return activation
     if activation not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)

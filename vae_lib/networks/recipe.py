@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,10 +28,14 @@ def noting_the_recipe(builder: Callable[..., Model]) -> Callable[..., Model]:
         bound = signature.bind(*arguments, **named)
         bound.apply_defaults()
         try:
-            plain = json.loads(json.dumps(dict(bound.arguments)))  # tuples become lists
+            plain = json.loads(json.dumps(dict(bound.arguments), default=_plain))  # tuples become lists
         except TypeError:
             return model
         model.recipe = {"builder": builder.__name__, "arguments": plain}
         return model
 
     return build
+
+
+def _plain(number: Any) -> int:
+    return operator.index(number)  # NumPy's integers; anything else is a TypeError, as json wants it

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from vae_lib import _require
+
 __all__ = ["seeded"]
 
 
@@ -14,6 +16,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    _require.seed("seed", seed)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(int(seed))
         yield

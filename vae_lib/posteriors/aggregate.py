@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from vae_lib import _require
 from vae_lib.bounds import log_mean_exp
 from vae_lib.posteriors._check import check_codes
 
@@ -48,13 +49,9 @@ class Mixture(Distribution):
     support = constraints.real_vector
 
     def __init__(self, components: Distribution, logits: Float[Tensor, " n"] | None = None) -> None:
-        if len(components.batch_shape) != 1 or len(components.event_shape) != 1:
-            raise ValueError(
-                f"components has batch shape {tuple(components.batch_shape)} and event shape "
-                f"{tuple(components.event_shape)}; wanted (n,) and (latent,)"
-            )
-        if components.batch_shape[0] == 0:
-            raise ValueError("components is empty; wanted at least one distribution")
+        _check_members("components", components)
+        if logits is not None:
+            _require.floating("logits", logits)
         if logits is not None and logits.shape != components.batch_shape:
             raise ValueError(
                 f"logits has shape {tuple(logits.shape)}; wanted {tuple(components.batch_shape)}, "
@@ -163,4 +160,17 @@ def aggregate_posterior(posterior: Distribution) -> Mixture:
         >>> q.log_prob(torch.zeros(7, 2)).shape, q.sample((5,)).shape
         (torch.Size([7]), torch.Size([5, 2]))
     """
+    _check_members("posterior", posterior)
     return Mixture(posterior)
+
+
+def _check_members(name: str, members: Distribution) -> None:
+    if not isinstance(members, Distribution):
+        raise ValueError(f"{name} is of type {type(members).__name__}; wanted a torch Distribution")
+    if len(members.batch_shape) != 1 or len(members.event_shape) != 1:
+        raise ValueError(
+            f"{name} has batch shape {tuple(members.batch_shape)} and event shape "
+            f"{tuple(members.event_shape)}; wanted (n,) and (latent,)"
+        )
+    if members.batch_shape[0] == 0:
+        raise ValueError(f"{name} is empty; wanted at least one distribution")

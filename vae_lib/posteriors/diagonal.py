@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal
 
 from vae_lib import _require
 from vae_lib._gaussian import log_density
-from vae_lib.posteriors._check import check_features
+from vae_lib.posteriors._check import check_codes, check_features
 from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = ["Diagonal", "DiagonalNormal"]
@@ -44,6 +44,19 @@ class DiagonalNormal(Independent):
             torch.Size([5])
         """
         return Independent(self.base_dist, 1).expand(torch.Size(batch_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """ln q(z) in nats, (k, batch) for z (k, batch, latent).
+
+        Raises:
+            ValueError: If z is not (..., latent), or for another batch.
+
+        Example:
+            >>> DiagonalNormal(torch.zeros(3, 2), torch.zeros(3, 2)).log_prob(torch.zeros(7, 3, 2)).shape
+            torch.Size([7, 3])
+        """
+        check_codes(value, self.event_shape[0], self.batch_shape)
+        return super().log_prob(value)
 
     def rsample_and_log_prob(
         self,
@@ -105,8 +118,8 @@ class Diagonal(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         _require.positive_integer("latent", latent)
-        self.latent = latent
-        self.features = 2 * latent
+        self.latent = int(latent)
+        self.features = 2 * self.latent
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> DiagonalNormal:
         check_features(features, self.features, "latent means, then as many log-variances")

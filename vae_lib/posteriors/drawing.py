@@ -3,7 +3,25 @@
 from torch import Tensor
 from torch.distributions import Distribution
 
-__all__ = ["drawn"]
+__all__ = ["drawn", "draws"]
+
+
+def draws(posterior: Distribution, k: int) -> Tensor:
+    """z (k, batch, latent), through which gradients reach the posterior.
+
+    Example:
+        >>> import torch
+        >>> from vae_lib.posteriors import Diagonal
+        >>> draws(Diagonal(latent=2)(torch.zeros(5, 4)), k=7).shape
+        torch.Size([7, 5, 2])
+    """
+    try:
+        return posterior.rsample((k,))
+    except NotImplementedError:
+        raise ValueError(
+            f"encoder returned a {type(posterior).__name__}, which has no rsample; wanted a distribution "
+            "whose draws carry gradients, such as Independent(Normal(mean, std), 1)"
+        ) from None
 
 
 def drawn(posterior: Distribution, k: int) -> tuple[Tensor, Tensor]:
@@ -21,5 +39,5 @@ def drawn(posterior: Distribution, k: int) -> tuple[Tensor, Tensor]:
     """
     if hasattr(posterior, "rsample_and_log_prob"):
         return posterior.rsample_and_log_prob((k,))
-    z = posterior.rsample((k,))
+    z = draws(posterior, k)
     return z, posterior.log_prob(z)

@@ -77,7 +77,7 @@ class FlowPosterior(Distribution):
             >>> Flow(latent=2)(torch.zeros(5, 32)).log_prob(torch.zeros(7, 5, 2)).shape
             torch.Size([7, 5])
         """
-        check_codes(value, self.event_shape[0])
+        check_codes(value, self.event_shape[0], self.batch_shape)
         # zuko wants the batch written out where there is one latent
         shape = torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
         noise, log_slope = self.to_noise.call_and_ladj(value.expand(shape))
@@ -192,7 +192,7 @@ class Flow(nn.Module):
         _require.positive_integers("hidden", hidden)
         if not hidden:
             raise ValueError("hidden is empty; wanted the size of at least one hidden layer")
-        self.latent, self.kind, self.features = latent, kind, context
+        self.latent, self.kind, self.features = int(latent), kind, int(context)
         # a smooth activation: the density then has no kinks
         flow = _zuko().flows.MAF(
             latent,

@@ -9,8 +9,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from torch.distributions.kl import register_kl
 
 from vae_lib import _require
-from vae_lib.posteriors._check import check_features
-from vae_lib.posteriors.log_var import bounded_log_var, softened
+from vae_lib._soft import softened
+from vae_lib.posteriors._check import check_codes, check_features
+from vae_lib.posteriors.log_var import bounded_log_var
 
 __all__ = ["FullCovariance", "FullCovarianceNormal"]
 
@@ -26,6 +27,20 @@ class FullCovarianceNormal(MultivariateNormal):
         tensor([[1.0000, 3.0000],
                 [3.0000, 9.2500]])
     """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """ln q(z) in nats, (k, batch) for z (k, batch, latent).
+
+        Raises:
+            ValueError: If z is not (..., latent), or for another batch.
+
+        Example:
+            >>> q = FullCovarianceNormal(torch.zeros(3, 2), scale_tril=torch.eye(2).expand(3, 2, 2))
+            >>> q.log_prob(torch.zeros(7, 3, 2)).shape
+            torch.Size([7, 3])
+        """
+        check_codes(value, self.event_shape[0], self.batch_shape)
+        return super().log_prob(value)
 
     def rsample_and_log_prob(
         self,
@@ -107,9 +122,9 @@ class FullCovariance(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         _require.positive_integer("latent", latent)
-        self.latent = latent
-        self.pairs = latent * (latent - 1) // 2
-        self.features = 2 * latent + self.pairs
+        self.latent = int(latent)
+        self.pairs = self.latent * (self.latent - 1) // 2
+        self.features = 2 * self.latent + self.pairs
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> FullCovarianceNormal:
         check_features(

@@ -1,13 +1,12 @@
 """A log-variance without overflow and without a dead gradient."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lib import _require
+from vae_lib._soft import softened
 
-__all__ = ["bounded_log_var", "softened"]
-
-_BOUND = 6.0
+__all__ = ["bounded_log_var"]
 
 
 def bounded_log_var(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -35,10 +34,3 @@ def bounded_log_var(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """
     _require.floating("raw", raw)
     return softened(raw)
-
-
-def softened(raw: Tensor) -> Tensor:
-    """The function g of `bounded_log_var`, for other numbers that must not run away."""
-    inside = nn.functional.hardtanh(raw, -_BOUND, _BOUND)
-    sign = raw.detach().sign()
-    return inside + sign * (sign * (raw - inside)).log1p()

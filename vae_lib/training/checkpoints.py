@@ -7,6 +7,7 @@ the model, with which settings and how far it was trained, and which versions wr
 
 import hashlib
 import inspect
+import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -159,6 +160,8 @@ def save_checkpoint(
         >>> bool((twin.reconstruct(x) == model.reconstruct(x)).all())
         True
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is {model!r}; wanted a torch.nn.Module")
     tensors, document = pack(
         model,
         config=config,
@@ -169,6 +172,13 @@ def save_checkpoint(
         notes=notes,
     )
     container.write(Path(path), tensors, document)
+
+
+def _check_json(name: str, value: Any) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not JSON ({error}); wanted numbers, text, lists and dicts") from None
 
 
 def pack(
@@ -182,6 +192,8 @@ def pack(
     notes: dict | None = None,
 ) -> tuple[dict[str, Tensor], dict]:
     """The tensors and the document of a checkpoint; the weights are not copied yet."""
+    for name, value in (("recipe", getattr(model, "recipe", None)), ("notes", notes)):
+        _check_json(name, value)
     position = position or Position()
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     if optimiser is not None:

@@ -107,16 +107,22 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "samples"):
-            _require.positive_integer(name, getattr(self, name))
-        for name in ("threads", "patience", "shards"):
-            if getattr(self, name) is not None:
-                _require.positive_integer(name, getattr(self, name))
+        for name in ("epochs", "batch_size", "samples", "threads", "patience", "shards"):
+            value = getattr(self, name)
+            if value is None and name in ("threads", "patience", "shards"):
+                continue
+            _require.positive_integer(name, value)
+            object.__setattr__(self, name, int(value))  # NumPy's integers are no JSON
         _require.positive_number("learning_rate", self.learning_rate)
         if self.clip_norm is not None:
             _require.positive_number("clip_norm", self.clip_norm)
-        for name in ("beta", "free_bits"):
+        for name in ("beta", "free_bits", "prune"):
             _require.number_within(name, getattr(self, name), lowest=0.0)
+        for name in ("progress", "binarise", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted True or False")
+        if self.analytic_kl not in (None, True, False):
+            raise ValueError(f"analytic_kl is {self.analytic_kl!r}; wanted True, False or None")
         _require.integer_within("beta_warmup", self.beta_warmup, lowest=0)
         _require.integer_within("levels", self.levels, lowest=2, highest=256)
         _require.seed("seed", self.seed)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -114,12 +115,28 @@ def fit(
         >>> len(history), history.elbo[-1] > history.elbo[0]
         (30, True)
     """
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    _check_arguments(model, config, on_epoch)
     with together(config.device) as team:
         keeper = None if checkpoint is None or team.rank > 0 else Keeper(checkpoint, save_every)
         if checkpoint is None and resume:
             raise ValueError("resume is True, but checkpoint is None; wanted the folder to go on from")
         return _fit(team, model, data, config, validation, on_epoch, keeper, resume, notes)
+
+
+def _check_arguments(model: Any, config: Any, on_epoch: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is {model!r}; wanted a torch.nn.Module with parameters")
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"config is {config!r}; wanted a TrainConfig")
+    has_parameters = next(model.parameters(), None) is not None  # without, that is what is said later
+    if config.objective == "elbo" and has_parameters and not callable(getattr(model, "loss_terms", None)):
+        raise ValueError(
+            f"model is a {type(model).__name__} without loss_terms; wanted a VAE, or a module with "
+            "loss_terms(x, k) -> (reconstruction, rate)"
+        )
+    if on_epoch is not None and not callable(on_epoch):
+        raise ValueError(f"on_epoch is {on_epoch!r}; wanted something that can be called, or None")
 
 
 def _fit(

@@ -79,7 +79,13 @@ def _elbo(model: Any, config: TrainConfig) -> Objective:
     arguments = _arguments(model, config)
 
     def objective(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
-        reconstruction, rate = model.loss_terms(x, k=config.samples, **arguments)
+        terms = model.loss_terms(x, k=config.samples, **arguments)
+        if not isinstance(terms, tuple | list) or len(terms) != 2:
+            raise ValueError(
+                f"model.loss_terms returned a {type(terms).__name__}; wanted the reconstruction and the "
+                "rate, two tensors (batch,)"
+            )
+        reconstruction, rate = terms
         for name, term in (("reconstruction", reconstruction), ("rate", rate)):
             if term.shape != (len(x),):
                 raise ValueError(

@@ -55,7 +55,7 @@ class Resident:
         _check(data, config, name)
         self.config = config
         self.dtype = dtype
-        self.data = data.to(device)
+        self.data = data.detach().to(device)
 
     def __len__(self) -> int:
         return len(self.data)
