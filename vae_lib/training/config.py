@@ -1,6 +1,7 @@
 """The settings of a training run."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from vae_lib import _require
 from vae_lib.training.optimisers import OPTIMISERS
@@ -107,12 +108,16 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self):
+        for name, value in vars(self).items():  # NumPy's numbers cannot be written into a checkpoint
+            if isinstance(value, Integral) and not isinstance(value, bool):
+                object.__setattr__(self, name, int(value))
+            elif isinstance(value, Real) and not isinstance(value, bool):
+                object.__setattr__(self, name, float(value))
         for name in ("epochs", "batch_size", "samples", "threads", "patience", "shards"):
             value = getattr(self, name)
             if value is None and name in ("threads", "patience", "shards"):
                 continue
             _require.positive_integer(name, value)
-            object.__setattr__(self, name, int(value))  # NumPy's integers are no JSON
         _require.positive_number("learning_rate", self.learning_rate)
         if self.clip_norm is not None:
             _require.positive_number("clip_norm", self.clip_norm)

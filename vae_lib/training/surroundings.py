@@ -92,10 +92,10 @@ def noise(device: torch.device, seed: int, state: dict[str, Tensor] | None = Non
     """
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(int(seed))
         if cuda:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+                torch.cuda.manual_seed(int(seed))
         if state:
             torch.default_generator.set_state(state["cpu"])
             if cuda:
@@ -105,7 +105,7 @@ def noise(device: torch.device, seed: int, state: dict[str, Tensor] | None = Non
 
 def seeds(seed: int) -> Iterator[int]:
     """Seeds without end, all from one: for noise that comes in parts."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     while True:
         yield int(torch.randint(2**62, (), generator=generator))
 
