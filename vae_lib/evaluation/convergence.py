@@ -48,7 +48,7 @@ def convergence(
         progress: As for `log_likelihood`.
 
     Returns:
-        For every k a `LogLikelihood`: values (batch,), and their `mean` with its standard error over
+        For every k a `LogLikelihood`, with values (batch,), and their `mean` with its standard error over
         examples. For multiples of 50 it is what `log_likelihood` finds with k samples; the noise of a
         part of 50 is another one.
 
