@@ -384,12 +384,13 @@ class _Given(nn.Module):
         if y.dtype != first.dtype:
             raise ValueError(f"y has dtype {y.dtype}; wanted {first.dtype}, that of x and z")
         reads = next((part.in_features for part in self.modules() if isinstance(part, nn.Linear)), None)
-        if isinstance(self.module, Concatenated) and reads is not None:
-            if first.shape[-1:] != (reads - y.shape[-1],):
-                raise ValueError(
-                    f"x or z has shape {tuple(first.shape)} and y {tuple(y.shape)}; wanted {reads} columns, "
-                    "both together"
-                )
+        if not isinstance(self.module, Concatenated) or reads is None:
+            return
+        if first.shape[-1:] != (reads - y.shape[-1],):
+            raise ValueError(
+                f"x or z has shape {tuple(first.shape)} and y {tuple(y.shape)}; wanted {reads} columns, both "
+                "together"
+            )
 
 
 def _check_condition(y: Tensor) -> None:
