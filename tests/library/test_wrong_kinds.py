@@ -135,6 +135,8 @@ def test_what_a_checkpoint_cannot_hold_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"model is None; wanted a torch\.nn\.Module"):
         save_checkpoint(tmp_path / "x", None)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="path is None; wanted the name of a file"):
+        load_checkpoint(None)
 
 
 def test_training_leaves_no_gradient_in_the_data():

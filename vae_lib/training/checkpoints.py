@@ -274,6 +274,8 @@ def find_checkpoint(path: str | Path) -> Path:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """What `load_checkpoint` returns, with no model built yet."""
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path is {path!r}; wanted the name of a file")
     path = Path(path)
     if path.is_dir():
         path = path / "last.safetensors"
