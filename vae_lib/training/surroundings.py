@@ -26,7 +26,7 @@ HEAP = 31 * 2**20  # bytes
 
 def check_device(name: str) -> None:
     """Refuse what is no name of a device; whether it is there, only `find_device` asks."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
 
 
@@ -110,7 +110,7 @@ def seeds(seed: int) -> Iterator[int]:
     _require.seed("seed", seed)
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield int(torch.randint(2**62, (), generator=generator))
+        yield int(torch.randint(2**62, (), generator=generator, device="cpu"))
 
 
 def noise_state(device: torch.device) -> dict[str, Tensor]:
