@@ -14,6 +14,7 @@ from vae_lib.cards import (
     audit,
     complete_card,
     data_at_hand,
+    origin,
     read_card,
     read_values,
     recorded,
@@ -448,6 +449,17 @@ def test_the_committed_cards_are_found():
         assert card.training["dirty"] is False, card.name
 
 
+@pytest.mark.parametrize(
+    ("processor", "machine", "name"),
+    [("arm", "arm64", "arm"), ("", "arm64", "arm64"), ("", "", "unknown")],
+)
+def test_a_machine_that_lists_no_processors_is_named(monkeypatch, tmp_path, processor, machine, name):
+    monkeypatch.setattr(origin, "Path", lambda path: tmp_path / "nothing")
+    monkeypatch.setattr(origin.platform, "processor", lambda: processor)
+    monkeypatch.setattr(origin.platform, "machine", lambda: machine)
+    assert device_of("cpu")["name"] == name
+
+
 # --- what is refused ----------------------------------------------------------------------------------
 
 
@@ -538,6 +550,13 @@ def test_a_checkpoint_of_another_run_gets_no_card(run, tmp_path):
     with pytest.raises(CheckpointError, match="belongs to another run"):
         complete_card(other, tmp_path / "out", examples=2, k=1, device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model_gets_no_card(run, tmp_path):
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    spoil(folder, "training.model.arguments.seed", 7)  # the curves are those of the card
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        complete_card(folder, tmp_path / "out", examples=2, k=1, device="cpu")
 
 
 def test_data_of_ones_own_get_no_card(run, tmp_path):

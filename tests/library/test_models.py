@@ -231,6 +231,17 @@ def test_reconstruct_decodes_the_posterior_mean(linear):
     assert torch.allclose(model.reconstruct(x), code @ exact.weight.T + exact.bias)
 
 
+def test_a_drawn_reconstruction_has_the_noise_of_the_code_and_of_the_pixels(linear):
+    model, exact, (_, encoder_variance), x = linear
+    draws = model.reconstruct(x[:1].expand(20_000, -1), mean=False)
+    covariance = exact.weight @ encoder_variance.diag() @ exact.weight.T
+    variance = covariance.diag() + exact.variance
+    assert ((draws.var(0) / variance - 1).abs() < 5 * math.sqrt(2 / 20_000)).all()
+    assert (variance / exact.variance > 1.1).any()  # more than the pixels alone
+    errors = (draws.mean(0) - model.reconstruct(x[:1])[0]) / (variance / 20_000).sqrt()
+    assert (errors.abs() < 5).all()
+
+
 @pytest.mark.parametrize("mean", [False, True])
 def test_samples_have_the_covariance_of_the_model(linear, mean):
     model, exact, _, _ = linear

@@ -366,6 +366,19 @@ def test_an_absurd_loss_that_stays_ends_the_run(x, tmp_path):
     assert load_checkpoint(tmp_path, Runaway(None)).position.step == 50  # the last before it went astray
 
 
+@pytest.mark.parametrize("names", [("reconstruction", "rate"), ("rate", "reconstruction")])
+def test_the_term_that_got_worse_is_named(x, names):
+    """Not the larger one: the one that lost more since the start, the rate as beta weighs it."""
+    worse, other = names
+    start = {"reconstruction": -90.0, "rate": 30.0}  # with beta = 2: 150 nats, and the limit is 312
+    end = dict(start)
+    end[worse] += {"reconstruction": -250.0, "rate": 125.0}[worse]
+    end[other] += {"reconstruction": -200.0, "rate": 100.0}[other]
+    model = Runaway(lambda step: tuple((start if step == 0 else end).values()))
+    with pytest.raises(TrainingDiverged, match=f"above 312 .* began at 150; the {worse} is {end[worse]:g} "):
+        fit(model, x, config(epochs=100, batch_size=20, beta=2.0))
+
+
 def test_spikes_and_bad_phases_do_not(x):
     spikes = Runaway(lambda step: (-1e30, 2.0) if step % 50 == 49 else (-18.0, 2.0))
     assert len(fit(spikes, x, config(epochs=60, batch_size=20))) == 60
