@@ -47,6 +47,8 @@ ROOMS = [
 ]
 # whose tests are called otherwise, or not only so
 OTHER_TESTS = {"builders": "models", "training": "checkpoints"}
+# they start compilers and processes of their own: minutes that no stub needs
+SLOW = {"test_training_compiled.py", "test_training_processes.py"}
 # they look at the checkout, or start a process in it, so a copy of the library proves nothing to them
 OF_THE_CHECKOUT = [
     "tests/library/test_cards.py::test_the_committed_cards_are_found",
@@ -230,8 +232,8 @@ def public_functions() -> list[dict]:
 def tests_of(room: str, name: str) -> list[str]:
     """The test files of a room, those that name the function most often first."""
     folder = ROOT / "tests" / "library"
-    files = [file for stem in {room, OTHER_TESTS.get(room, room)} for file in folder.glob(f"test_{stem}*.py")]
-    files.sort()
+    stems = {room, OTHER_TESTS.get(room, room)}
+    files = sorted(f for stem in stems for f in folder.glob(f"test_{stem}*.py") if f.name not in SLOW)
     texts = {file: file.read_text(encoding="utf-8") for file in files}
     word = re.compile(rf"\b{re.escape(name)}\b")
     files.sort(key=lambda file: -len(word.findall(texts[file])))

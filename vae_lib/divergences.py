@@ -120,6 +120,7 @@ def kl_diagonal_gaussian(
     _require.floating("mean", mean)
     if mean.dim() == 0:
         raise ValueError("mean has shape (); wanted (..., latent)")
+    _require.floating("log_var", log_var)
     _require.shape("log_var", log_var, tuple(mean.shape), f"the shape of mean, {tuple(mean.shape)}")
     for name, value in (("prior_mean", prior_mean), ("prior_log_var", prior_log_var)):
         if isinstance(value, Tensor) and value.shape not in ((), mean.shape[-1:], mean.shape):
@@ -222,6 +223,7 @@ def kl_monte_carlo(log_q: Float[Tensor, "k *batch"], log_p: Float[Tensor, "k *ba
         True
     """
     _require.floating("log_q", log_q)
+    _require.floating("log_p", log_p)
     _require.shape("log_p", log_p, tuple(log_q.shape), f"the shape of log_q, {tuple(log_q.shape)}")
     if log_q.dim() == 0 or log_q.shape[0] < 2:
         raise ValueError(

@@ -394,7 +394,8 @@ def test_bad_input_gets_a_clear_error(binary):
         model.log_weights(x, k=0)
     with pytest.raises(ValueError, match="n is 0"):
         model.sample(0)
-    for call in (model.elbo, model.log_weights, model.reconstruct):
+    plain = AutoEncoder(model.encoder, model.decoder)
+    for call in (model.elbo, model.log_weights, model.reconstruct, plain.loss_terms, plain.reconstruct):
         with pytest.raises(ValueError, match=r"x has shape \(6,\)"):
             call(x[0])
         with pytest.raises(ValueError, match=r"x has shape \(0, 6\).*at least one example"):
