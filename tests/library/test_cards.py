@@ -20,7 +20,7 @@ from vae_lib.cards import (
     recorded,
     recording,
 )
-from vae_lib.cards.card import digest, file_digest, write_values
+from vae_lib.cards.card import digest, file_digest, write_card, write_values
 from vae_lib.cards.completing import rungs
 from vae_lib.cards.examples import card_examples
 from vae_lib.cards.origin import commit, device_of
@@ -461,6 +461,18 @@ def test_a_machine_that_lists_no_processors_is_named(monkeypatch, tmp_path, proc
 
 
 # --- what is refused ----------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_a_card(run, tmp_path):
+    card, path = document(run), tmp_path / "card.json"
+    card["training"]["curve"]["elbo"] = [float("nan")] * 3  # as an auto-encoder has it
+    write_card(path, card)
+    assert json.loads(path.read_text())["training"]["curve"]["elbo"] == [None] * 3
+    path.unlink()
+    card["training"]["config"]["seed"] = "none"
+    with pytest.raises(CardError):
+        write_card(path, card)
+    assert not path.exists()
 
 
 def test_every_fault_of_a_card_has_its_line(copy, capsys):
