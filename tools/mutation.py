@@ -37,7 +37,22 @@ ROOMS = [
     "gradients",
     "posteriors",
     "priors",
+    "models",
+    "networks",
+    "builders",
+    "data",
+    "training",
     "evaluation",
+    "cards",
+]
+# whose tests are called otherwise, or not only so
+OTHER_TESTS = {"builders": "models", "training": "checkpoints"}
+# they start compilers and processes of their own: minutes that no stub needs
+SLOW = {"test_training_compiled.py", "test_training_processes.py"}
+# they look at the checkout, or start a process in it, so a copy of the library proves nothing to them
+OF_THE_CHECKOUT = [
+    "tests/library/test_cards.py::test_the_committed_cards_are_found",
+    "tests/library/test_checkpoints.py::test_killed_processes_end_the_same",
 ]
 
 
@@ -216,10 +231,13 @@ def public_functions() -> list[dict]:
 
 def tests_of(room: str, name: str) -> list[str]:
     """The test files of a room, those that name the function most often first."""
-    files = sorted((ROOT / "tests" / "library").glob(f"test_{room}*.py"))
+    folder = ROOT / "tests" / "library"
+    stems = {room, OTHER_TESTS.get(room, room)}
+    files = sorted(f for stem in stems for f in folder.glob(f"test_{stem}*.py") if f.name not in SLOW)
     texts = {file: file.read_text(encoding="utf-8") for file in files}
     word = re.compile(rf"\b{re.escape(name)}\b")
-    return [str(file) for file in sorted(files, key=lambda file: -len(word.findall(texts[file])))]
+    files.sort(key=lambda file: -len(word.findall(texts[file])))
+    return [str(file) for file in files] + [f"--deselect={node}" for node in OF_THE_CHECKOUT if files]
 
 
 def stub_jobs(wanted: list[str]) -> list[Job]:

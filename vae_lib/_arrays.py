@@ -13,6 +13,8 @@ def float64(values: Any) -> np.ndarray:
 
     >>> float64([torch.tensor(1.0, requires_grad=True), 2])
     array([1., 2.])
+    >>> float64(3).dtype
+    dtype('float64')
     """
     if isinstance(values, torch.Tensor):
         return values.detach().to("cpu", torch.float64).numpy()

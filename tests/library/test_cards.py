@@ -14,12 +14,13 @@ from vae_lib.cards import (
     audit,
     complete_card,
     data_at_hand,
+    origin,
     read_card,
     read_values,
     recorded,
     recording,
 )
-from vae_lib.cards.card import digest, file_digest, write_values
+from vae_lib.cards.card import digest, file_digest, write_card, write_values
 from vae_lib.cards.completing import rungs
 from vae_lib.cards.examples import card_examples
 from vae_lib.cards.origin import commit, device_of
@@ -448,7 +449,30 @@ def test_the_committed_cards_are_found():
         assert card.training["dirty"] is False, card.name
 
 
+@pytest.mark.parametrize(
+    ("processor", "machine", "name"),
+    [("arm", "arm64", "arm"), ("", "arm64", "arm64"), ("", "", "unknown")],
+)
+def test_a_machine_that_lists_no_processors_is_named(monkeypatch, tmp_path, processor, machine, name):
+    monkeypatch.setattr(origin, "Path", lambda path: tmp_path / "nothing")
+    monkeypatch.setattr(origin.platform, "processor", lambda: processor)
+    monkeypatch.setattr(origin.platform, "machine", lambda: machine)
+    assert device_of("cpu")["name"] == name
+
+
 # --- what is refused ----------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_a_card(run, tmp_path):
+    card, path = document(run), tmp_path / "card.json"
+    card["training"]["curve"]["elbo"] = [float("nan")] * 3  # as an auto-encoder has it
+    write_card(path, card)
+    assert json.loads(path.read_text())["training"]["curve"]["elbo"] == [None] * 3
+    path.unlink()
+    card["training"]["config"]["seed"] = "none"
+    with pytest.raises(CardError):
+        write_card(path, card)
+    assert not path.exists()
 
 
 def test_every_fault_of_a_card_has_its_line(copy, capsys):
@@ -538,6 +562,13 @@ def test_a_checkpoint_of_another_run_gets_no_card(run, tmp_path):
     with pytest.raises(CheckpointError, match="belongs to another run"):
         complete_card(other, tmp_path / "out", examples=2, k=1, device="cpu")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model_gets_no_card(run, tmp_path):
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    spoil(folder, "training.model.arguments.seed", 7)  # the curves are those of the card
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        complete_card(folder, tmp_path / "out", examples=2, k=1, device="cpu")
 
 
 def test_data_of_ones_own_get_no_card(run, tmp_path):

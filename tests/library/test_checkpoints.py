@@ -200,7 +200,11 @@ def forged(path, **changes):
             {"recipe": {"builder": "mlp_vae", "arguments": {"pixels": 12, "latent": 2, "hue": 2}}},
             "that fails: .*hue",
         ),
-        ({"recipe": {"builder": "bounded_log_var", "arguments": {"raw": 2}}}, "recipe that fails"),
+        # public, but no builders: they would be called with whatever the file says
+        ({"recipe": {"builder": "bounded_log_var", "arguments": {"raw": 2}}}, "has no builder"),
+        ({"recipe": {"builder": "linear_gaussian_model", "arguments": {"model": 1}}}, "has no builder"),
+        ({"recipe": {"builder": "set_output_bias", "arguments": {"model": 1, "x": 2}}}, "has no builder"),
+        ({"recipe": {"builder": ["mlp_vae"], "arguments": {}}}, "recipe that fails: .*list"),
         ({"recipe": None}, "does not say how its model is built"),
         (
             {"recipe": {"builder": "mlp_vae", "arguments": {"pixels": 12, "latent": 3, "hidden": [5]}}},

@@ -346,6 +346,12 @@ def test_mean_over_examples_is_numpys():
         mean_over_examples(torch.ones(0))
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_mean_of_counts_is_refused():
+    with pytest.raises(ValueError, match=r"value has dtype torch\.int64"):
+        mean_over_examples(torch.arange(3))
+
+
 def test_every_example_counts_once():
     model, x = steep(), coins(130)
     result = log_likelihood(model, x, k=60)

@@ -100,6 +100,13 @@ def test_ais_has_an_error_that_is_one():
     assert result.mean.value == pytest.approx(result.value.mean().item(), abs=1e-12)
 
 
+def test_tiny_steps_are_all_accepted(monkeypatch):
+    monkeypatch.setattr(annealing, "SETTLING", 0)
+    monkeypatch.setattr(annealing, "FIRST_STEP", 1e-6)
+    result = ais(curved(), torch.zeros(3, 12), chains=2, temperatures=2, leapfrogs=1)
+    assert (result.acceptance == 1).all()
+
+
 def test_ais_needs_no_encoder():
     model = curved()
     x = torch.bernoulli(torch.full((40, 12), 0.4), generator=torch.Generator().manual_seed(0))

@@ -147,6 +147,7 @@ def test_conditions_are_refused():
     y = torch.eye(3)[torch.arange(70) % 3]
     for arguments, message in [
         ((model, x), "y is None; wanted y"),
+        ((model, x, y.long()), r"y has dtype torch\.int64"),
         ((model, x, y[:69]), r"y has shape \(69, 3\); wanted \(batch, conditions\), one row for each of 70"),
         ((model, x, y * float("nan")), "y holds 210 values that are NaN"),
         ((mlp_vae(12, 2), x, y), "model is of type VAE, but y was given"),

@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from vae_lib.evaluation import elbo_surgery, inference_gaps
+from vae_lib.evaluation.gaps import DRAWS_TO_CHOOSE, _start
 from vae_lib.laboratory import SmallestVAE, grid_log_evidence
 from vae_lib.laboratory.surgery import grid_elbo_surgery
 from vae_lib.models import VAE, AutoEncoder
@@ -257,6 +258,20 @@ def test_the_search_never_makes_it_worse():
         model.encoder.log_var.copy_(variance.log())
     gaps = inference_gaps(model, x, k=500, steps=3, learning_rate=30.0)  # a search that goes astray
     assert torch.allclose(gaps.amortisation, torch.zeros(12).double(), atol=1e-9)
+
+
+def test_the_search_starts_at_a_flow():
+    """A flow says neither its mean nor its spread: both are drawn, and the gaps are measured all the same."""
+    model, x = mlp_vae(6, 2, hidden=(4,), posterior="maf", seed=0), torch.rand(5, 6).round()
+    mean, std = _start(model, x)
+    with torch.no_grad():
+        draws = model.encode(x).sample((20_000,))
+    assert ((mean - draws.mean(0)).abs() < 5 * draws.std(0) / math.sqrt(DRAWS_TO_CHOOSE)).all()
+    assert ((std / draws.std(0)).log().abs() < 5 / math.sqrt(2 * DRAWS_TO_CHOOSE)).all()
+    found = inference_gaps(model, x, k=200, steps=3)
+    with torch.no_grad():
+        evidence = grid_log_evidence(model.log_likelihood, x, latent_dim=2, points=81)
+    assert torch.allclose(found.log_likelihood, evidence, atol=0.1)
 
 
 def test_gaps_leave_the_model_alone():

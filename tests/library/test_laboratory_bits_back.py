@@ -139,6 +139,7 @@ class TestStack:
             (lambda: whole_frequencies(torch.full((9,), 1 / 9), 8), "total is 8; wanted at least the number"),
             (lambda: whole_frequencies(torch.tensor([0.5, 0.6]), 8), "probabilities holds a row that sums"),
             (lambda: whole_frequencies(torch.tensor([1.0]), 0), "total is 0"),
+            (lambda: whole_frequencies(torch.ones(2, 1), 8), r"probabilities has shape \(2, 1\)"),
             (lambda: encode_symbol(1, 1, (1, 0)), "symbol is 1, whose frequency is 0"),
             (lambda: encode_symbol(1, 2, (1, 1)), "symbol is 2"),
             (lambda: encode_symbol(-1, 0, (1,)), "stack is -1; wanted a whole number of at least 0"),

@@ -176,6 +176,8 @@ class TestNoisyDecoder:
         (lambda r: r.log_prob(torch.zeros(3, 3)), r"x has shape \(3, 3\)"),
         (lambda r: r.log_prob(torch.full((1, 2), math.nan)), "x holds 2 values that are NaN"),
         (lambda r: r.log_prob(torch.ones(1, 2).long()), "x has dtype torch.int64"),
+        (lambda r: r.decoder(torch.ones(1, 3)), r"z has shape \(1, 3\)"),
+        (lambda r: r.decoder(torch.full((1, 2), math.nan)), "z holds 2 values that are NaN"),
         (lambda r: r.decoder(torch.zeros(1, 2)), "z holds the origin; wanted points with a direction"),
         (lambda r: r.noisy_log_prob(torch.zeros(1, 2), 0.0), r"variance is 0\.0"),
         (lambda r: r.noisy_log_prob(torch.zeros(1, 2), 1e-6), "variance is 1e-06; wanted at least 1e-5"),

@@ -230,6 +230,11 @@ def quad_surgery(mean: np.ndarray, std: np.ndarray) -> tuple[float, float]:
 
 
 class TestSurgery:
+    def test_codes_in_float32_are_taken_at_their_word(self):
+        mean, std = torch.randn(5, 2), torch.rand(5, 2) + 0.2
+        parts, exact = grid_elbo_surgery(mean, std), grid_elbo_surgery(mean.double(), std.double())
+        assert parts == exact
+
     @settings(max_examples=25)
     @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 2))
     def test_the_identity(self, seed, codes, latent):

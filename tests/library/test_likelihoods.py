@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributions
 
-from vae_lib.likelihoods import Bernoulli, Categorical, Gaussian, bits_per_dim
+from vae_lib.likelihoods import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    bits_per_dim,
+)
 
 BOTH = [Bernoulli(), Gaussian(std=0.4), Gaussian(std=0.4, learned=True)]
 
@@ -279,6 +286,16 @@ class TestGaussian:
     def test_refuses(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             Gaussian(**arguments)
+
+
+def test_representations():
+    for kind in (Bernoulli, ContinuousBernoulli):
+        assert repr(kind()) == f"{kind.__name__}()"
+        assert repr(kind(validate=False)) == f"{kind.__name__}(validate=False)"
+    assert repr(Categorical(3)) == "Categorical(levels=3)"
+    assert repr(Gaussian(std=0.4)) == "Gaussian(std=0.4, learned=False)"
+    logistic = DiscretizedLogistic(scale=0.25, learned=True, levels=17)
+    assert repr(logistic) == "DiscretizedLogistic(scale=0.25, learned=True, levels=17)"
 
 
 class TestBitsPerDim:

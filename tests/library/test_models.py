@@ -231,6 +231,17 @@ def test_reconstruct_decodes_the_posterior_mean(linear):
     assert torch.allclose(model.reconstruct(x), code @ exact.weight.T + exact.bias)
 
 
+def test_a_drawn_reconstruction_has_the_noise_of_the_code_and_of_the_pixels(linear):
+    model, exact, (_, encoder_variance), x = linear
+    draws = model.reconstruct(x[:1].expand(20_000, -1), mean=False)
+    covariance = exact.weight @ encoder_variance.diag() @ exact.weight.T
+    variance = covariance.diag() + exact.variance
+    assert ((draws.var(0) / variance - 1).abs() < 5 * math.sqrt(2 / 20_000)).all()
+    assert (variance / exact.variance > 1.1).any()  # more than the pixels alone
+    errors = (draws.mean(0) - model.reconstruct(x[:1])[0]) / (variance / 20_000).sqrt()
+    assert (errors.abs() < 5).all()
+
+
 @pytest.mark.parametrize("mean", [False, True])
 def test_samples_have_the_covariance_of_the_model(linear, mean):
     model, exact, _, _ = linear
@@ -383,7 +394,8 @@ def test_bad_input_gets_a_clear_error(binary):
         model.log_weights(x, k=0)
     with pytest.raises(ValueError, match="n is 0"):
         model.sample(0)
-    for call in (model.elbo, model.log_weights, model.reconstruct):
+    plain = AutoEncoder(model.encoder, model.decoder)
+    for call in (model.elbo, model.log_weights, model.reconstruct, plain.loss_terms, plain.reconstruct):
         with pytest.raises(ValueError, match=r"x has shape \(6,\)"):
             call(x[0])
         with pytest.raises(ValueError, match=r"x has shape \(0, 6\).*at least one example"):

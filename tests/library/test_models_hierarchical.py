@@ -202,6 +202,26 @@ def test_one_layer_is_a_vae(network):
     assert grid.isfinite().all()  # the layers above the first are a VAE of h_1
 
 
+def test_a_drawn_reconstruction_has_the_noise_of_the_code_and_of_the_pixels(linear):
+    model, x, *_ = linear
+    draws = model.reconstruct(x[:1].expand(4000, -1), mean=False)
+    weight, pixels = model.decoders[0].weight.detach(), model.decoders[0].factor.detach().square().diag()
+    factor = weight @ model.encoders[0].factor.detach()
+    variance = factor.square().sum(-1) + pixels
+    assert ((draws.var(0) / variance - 1).abs() < 5 * math.sqrt(2 / 4000)).all()
+    assert (variance / pixels > 1.5).any()  # more than the pixels alone
+
+
+def test_the_seed_of_the_builder_decides_the_weights():
+    states = [hierarchical_mlp_vae(6, (3, 2), ((8,), (5,)), seed=seed).state_dict() for seed in (4, 4, 5)]
+    weights = [name for name in states[0] if name.endswith("weight")]
+    assert len(weights) == 8  # two layers each in two encoders and two decoders
+    for name in weights:
+        first, again, other = (state[name] for state in states)
+        assert torch.equal(first, again)
+        assert (first != other).all()
+
+
 def test_shapes_permutations_and_test_time_modes(network):
     model, x = network
     assert model.elbo(x).shape == model.elbo(x, k=3, beta=2).shape == (7,)

@@ -1,5 +1,6 @@
 """The VQ-VAE: nearest entries by brute force, gradients by hand, terms kept apart."""
 
+import copy
 import itertools
 import math
 
@@ -47,6 +48,13 @@ def test_the_nearest_entry_by_brute_force(model):
         assert entries[row].tolist()[slot * SIZE : (slot + 1) * SIZE] == book[best]
     assert torch.equal(entries, through)
     assert len(indices.unique()) > 3
+
+
+def test_of_an_encoder_that_returns_a_distribution_the_mean_is_quantised(model, x):
+    plain = copy.deepcopy(model)
+    model.encoder = Decoder(plain.encoder, Gaussian(std=3.0))
+    for method in ("encode", "loss_terms", "reconstruct"):
+        torch.testing.assert_close(getattr(model, method)(x), getattr(plain, method)(x), rtol=0, atol=0)
 
 
 def test_near_an_entry_float32_still_finds_it(model):
@@ -188,6 +196,8 @@ def test_bad_input_gets_a_clear_error(model, x):
         model.encode(x[0])
     with pytest.raises(ValueError, match=r"vectors has shape \(8, 5\); .* a multiple of size = 2"):
         model.quantise(x)
+    with pytest.raises(ValueError, match=r"entries is 2\.5"):
+        VQVAE(model.encoder, model.decoder, entries=2.5, size=SIZE)
     with pytest.raises(ValueError, match="x holds 40 values that are NaN"):
         model.terms(x * math.nan)
     with pytest.raises(ValueError, match="vectors holds 6 values that are NaN"):

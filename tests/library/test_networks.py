@@ -102,8 +102,9 @@ def test_mlp_vae_mirrors_its_hidden_layers():
     assert model.encode(torch.zeros(5, 64)).event_shape == (3,)
 
 
-def test_gaussian_encoder_splits_means_and_log_variances():
-    encoder = GaussianEncoder(nn.Identity(), latent=2)
+@pytest.mark.parametrize("network", [nn.Identity(), nn.Sequential()], ids=str)
+def test_gaussian_encoder_splits_means_and_log_variances(network):
+    encoder = GaussianEncoder(network, latent=2)
     posterior = encoder(torch.tensor([[0.3, -1.0, 2.0, -4.0]]))
     assert torch.equal(posterior.mean, torch.tensor([[0.3, -1.0]]))
     assert torch.allclose(posterior.variance, torch.tensor([[2.0, -4.0]]).exp())

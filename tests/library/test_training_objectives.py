@@ -10,7 +10,8 @@ from vae_lib.bounds import dreg_surrogate, iwae_bound, iwae_surrogate
 from vae_lib.builders import hierarchical_mlp_vae
 from vae_lib.models import AutoEncoder
 from vae_lib.networks import mlp_vae
-from vae_lib.training import TrainConfig, fit
+from vae_lib.training import History, TrainConfig, fit
+from vae_lib.training.loop import _has_waited_enough
 from vae_lib.training.objectives import make_objective, terms
 from vae_lib.training.pruning import pruned_iwae
 from vae_lib.training.schedules import beta, learning_rate
@@ -328,6 +329,9 @@ def test_patience_ends_the_run_on_validation(x):
     assert len(history) == history.best_epoch() + 3 < 60
     longer = fit(mlp_vae(12, 2, hidden=(8,), seed=0), few, config(epochs=60, learning_rate=0.05), held_out)
     assert longer.validation_elbo[: len(history)] == history.validation_elbo
+    empty = History(settings)  # no epoch is the best one yet
+    assert empty.best_epoch() is None
+    assert not _has_waited_enough(empty)
     with pytest.raises(ValueError, match="patience is 3, but there are no validation data"):
         fit(mlp_vae(12, 2, seed=0), x, settings)
 

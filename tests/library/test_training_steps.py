@@ -14,9 +14,11 @@ from vae_lib.likelihoods import Bernoulli
 from vae_lib.models import Joined
 from vae_lib.networks import conv_vae, mlp_vae, set_output_bias
 from vae_lib.training import TensorBoard, TrainConfig, TrainingDiverged, fit, load_checkpoint
+from vae_lib.training.checkpoints import Position
 from vae_lib.training.optimisers import Adam, Burda, make_optimiser
 from vae_lib.training.resident import Resident
 from vae_lib.training.steps import Step
+from vae_lib.training.tally import Tally
 from vae_lib.training.watched import unwatched
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -366,6 +368,19 @@ def test_an_absurd_loss_that_stays_ends_the_run(x, tmp_path):
     assert load_checkpoint(tmp_path, Runaway(None)).position.step == 50  # the last before it went astray
 
 
+@pytest.mark.parametrize("names", [("reconstruction", "rate"), ("rate", "reconstruction")])
+def test_the_term_that_got_worse_is_named(x, names):
+    """Not the larger one: the one that lost more since the start, the rate as beta weighs it."""
+    worse, other = names
+    start = {"reconstruction": -90.0, "rate": 30.0}  # with beta = 2: 150 nats, and the limit is 312
+    end = dict(start)
+    end[worse] += {"reconstruction": -250.0, "rate": 125.0}[worse]
+    end[other] += {"reconstruction": -200.0, "rate": 100.0}[other]
+    model = Runaway(lambda step: tuple((start if step == 0 else end).values()))
+    with pytest.raises(TrainingDiverged, match=f"above 312 .* began at 150; the {worse} is {end[worse]:g} "):
+        fit(model, x, config(epochs=100, batch_size=20, beta=2.0))
+
+
 def test_spikes_and_bad_phases_do_not(x):
     spikes = Runaway(lambda step: (-1e30, 2.0) if step % 50 == 49 else (-18.0, 2.0))
     assert len(fit(spikes, x, config(epochs=60, batch_size=20))) == 60
@@ -380,6 +395,30 @@ def test_a_real_run_that_blows_up_is_stopped(x):
     model = mlp_vae(12, 2, hidden=(8,), likelihood="gaussian", seed=0)
     with pytest.raises(TrainingDiverged, match=r"the (loss has been above|rate|reconstruction|parameter)"):
         fit(model, x, config(epochs=400, batch_size=10, learning_rate=50.0))
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 8])
+def test_sums_that_wait_on_a_gpu_count_the_same(window):
+    """A GPU is asked for several steps at once; here the window is set by hand, and the memory is reused."""
+    position = Position()
+    tally = Tally(config(), position, pixels=12, device=CPU)
+    tally.window, tally.waiting = window, torch.zeros(window, 2, dtype=torch.float64)
+    sums, scale = torch.empty(2), torch.tensor([-18.0, 4.0])
+    for step in range(7):
+        position.step = step
+        tally.add(sums.copy_(scale * (step + 1)), rows=2, beta=1.0)
+        waiting = (step + 1) % window
+        assert position.totals == (scale * sum(range(1, step + 2 - waiting))).tolist()
+    tally.settle()
+    assert position.totals == (scale * 28).tolist()
+    assert position.start == (scale / 2).tolist()
+
+    def end():
+        tally.add(torch.tensor([-18.0, math.inf]), rows=2, beta=1.0)
+        tally.settle()
+
+    with pytest.raises(TrainingDiverged, match="step 6: the rate is not finite"):
+        end()
 
 
 # --- output bias --------------------------------------------------------------------------------------

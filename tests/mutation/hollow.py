@@ -107,7 +107,7 @@ def public_functions(rooms):
             if not (inspect.isclass(thing) or inspect.isfunction(thing)):
                 continue
             file = Path(importlib.import_module(thing.__module__).__file__).relative_to(root).as_posix()
-            names = [name] if inspect.isfunction(thing) else list(_methods(thing, name))
+            names = list(_methods(thing, name)) if inspect.isclass(thing) else [name] * _answers(thing)
             for qualname in names:
                 if (file, qualname) not in seen:
                     seen.add((file, qualname))
@@ -115,11 +115,15 @@ def public_functions(rooms):
     return found
 
 
+def _answers(function):
+    """Whether it returns something: otherwise there is no answer to empty."""
+    return inspect.signature(function).return_annotation is not None
+
+
 def _methods(kind, name):
     for method, member in vars(kind).items():
         function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
         written = inspect.isfunction(function) and function.__module__ == kind.__module__
         shown = not method.startswith("_") and method not in ("extra_repr", "expand")
-        # a function that returns nothing has no answer to empty
-        if written and shown and inspect.signature(function).return_annotation is not None:
+        if written and shown and _answers(function):
             yield f"{name}.{method}"

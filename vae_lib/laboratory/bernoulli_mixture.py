@@ -106,7 +106,6 @@ class BernoulliMixture:
         _require.shape("x", x, (None, None), "(N, D)")
         if x.numel() == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least one example and one pixel")
-        _require_binary(x)
         _require.positive_integer("components", components)
         _require.positive_integer("steps", steps)
         x = x.to(torch.float64)

@@ -311,10 +311,7 @@ class SmallestVAE:
             return (1.0 + a) * (weight * slope).sum().item()
 
         low, high = math.log(1e-18), math.log(1e3)
-        while high - low > 1e-15 * max(1.0, abs(low)):
-            middle = 0.5 * (low + high)
-            if middle in (low, high):
-                break
+        while low < (middle := 0.5 * (low + high)) < high:
             low, high = (middle, high) if gain(middle) > self.variance else (low, middle)
         a = zero + math.exp(low)
         return SmallestOptimum((a / (1.0 + a)).sqrt(), 1.0 / (1.0 + a))

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-__all__ = ["noting_the_recipe"]
+__all__ = ["BUILDERS", "noting_the_recipe"]
 
 Model = TypeVar("Model", bound=nn.Module)
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {}  # what a recipe may name
 
 
 def noting_the_recipe(builder: Callable[..., Model]) -> Callable[..., Model]:
@@ -34,6 +36,7 @@ def noting_the_recipe(builder: Callable[..., Model]) -> Callable[..., Model]:
         model.recipe = {"builder": builder.__name__, "arguments": plain}
         return model
 
+    BUILDERS[builder.__name__] = build
     return build
 
 

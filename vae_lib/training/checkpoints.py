@@ -6,10 +6,8 @@ the model, with which settings and how far it was trained, and which versions wr
 """
 
 import hashlib
-import inspect
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-import vae_lib.builders
-import vae_lib.networks
+import vae_lib.builders  # with it, every builder is known
+from vae_lib.networks.recipe import BUILDERS
 from vae_lib.training import container
 from vae_lib.training.config import TrainConfig
 from vae_lib.training.container import CheckpointError
@@ -364,9 +362,9 @@ def _build(checkpoint: Checkpoint) -> nn.Module:
         )
     try:
         name, arguments = checkpoint.recipe["builder"], checkpoint.recipe["arguments"]
-        model = _builder(name)(**arguments)
-        if not isinstance(model, nn.Module):
-            raise ValueError(f"{name} builds no model")
+        if name not in BUILDERS:
+            raise ValueError(f"vae_lib has no builder {name!r}")
+        model = BUILDERS[name](**arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path} has a recipe that fails: {_one_line(error)}") from error
     kinds = _kinds(checkpoint)
@@ -377,15 +375,6 @@ def _kinds(checkpoint: Checkpoint) -> set[torch.dtype]:
     """The precisions of the saved weights."""
     weights = [t for name, t in checkpoint.tensors.items() if name.startswith("model.")]
     return {weight.dtype for weight in weights if weight.is_floating_point()}
-
-
-def _builder(name: str) -> Callable[..., nn.Module]:
-    """A public function of the rooms that build models, and of no other."""
-    for room in (vae_lib.networks, vae_lib.builders):
-        builder = getattr(room, name, None)
-        if name in room.__all__ and inspect.isfunction(builder):
-            return builder
-    raise ValueError(f"vae_lib has no builder {name!r}")
 
 
 def _copy(checkpoint: Checkpoint, prefix: str, targets: dict[str, Tensor]) -> None:

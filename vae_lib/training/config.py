@@ -135,6 +135,11 @@ class TrainConfig:
             if getattr(self, name) not in choices:
                 wanted = ", ".join(repr(choice) for choice in choices)
                 raise ValueError(f"{name} is {getattr(self, name)!r}; wanted one of {wanted}")
+        for name in ("progress", "binarise", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted True or False")
+        if not isinstance(self.analytic_kl, bool | None):
+            raise ValueError(f"analytic_kl is {self.analytic_kl!r}; wanted True, False or None")
         check_device(self.device)
         self._check_together()
 
@@ -154,7 +159,8 @@ class TrainConfig:
                         f"{name} is {value!r}, but objective is {self.objective!r}, a bound without a rate "
                         f"of its own; wanted {name} {neutral!r}"
                     )
-        if not 0 <= self.prune < 1:
+        _require.number_within("prune", self.prune, lowest=0.0)
+        if self.prune >= 1:
             raise ValueError(f"prune is {self.prune!r}; wanted a weight from 0 to below 1")
         if self.prune > 0 and self.objective != "iwae":
             raise ValueError(f"prune is {self.prune!r}, but objective is {self.objective!r}; wanted 'iwae'")

@@ -24,7 +24,7 @@ HEAP = 31 * 2**20  # bytes
 
 def check_device(name: str) -> None:
     """Refuse what is no name of a device; whether it is there, only `find_device` asks."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError(f"device is {name!r}; wanted 'auto', 'cpu', 'cuda' or 'cuda:n'")
 
 
@@ -107,7 +107,7 @@ def seeds(seed: int) -> Iterator[int]:
     """Seeds without end, all from one: for noise that comes in parts."""
     generator = torch.Generator().manual_seed(int(seed))
     while True:
-        yield int(torch.randint(2**62, (), generator=generator))
+        yield int(torch.randint(2**62, (), generator=generator, device="cpu"))
 
 
 def noise_state(device: torch.device) -> dict[str, Tensor]:
