@@ -293,7 +293,6 @@ def main(argv: list[str] | None = None) -> int:
         usage=f"{_PROGRAM} COMMAND ...",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     try:
         if words and not words[0].startswith("-"):

@@ -123,11 +123,6 @@ class TrainConfig:
             _require.positive_number("clip_norm", self.clip_norm)
         for name in ("beta", "free_bits", "prune"):
             _require.number_within(name, getattr(self, name), lowest=0.0)
-        for name in ("progress", "binarise", "compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; wanted True or False")
-        if self.analytic_kl not in (None, True, False):
-            raise ValueError(f"analytic_kl is {self.analytic_kl!r}; wanted True, False or None")
         _require.integer_within("beta_warmup", self.beta_warmup, lowest=0)
         _require.integer_within("levels", self.levels, lowest=2, highest=256)
         _require.seed("seed", self.seed)
@@ -159,7 +154,6 @@ class TrainConfig:
                         f"{name} is {value!r}, but objective is {self.objective!r}, a bound without a rate "
                         f"of its own; wanted {name} {neutral!r}"
                     )
-        _require.number_within("prune", self.prune, lowest=0.0)
         if self.prune >= 1:
             raise ValueError(f"prune is {self.prune!r}; wanted a weight from 0 to below 1")
         if self.prune > 0 and self.objective != "iwae":
