@@ -129,7 +129,6 @@ def kl_diagonal_gaussian(
     _require.floating("mean", mean)
     if mean.dim() == 0:
         raise ValueError("mean has shape (); wanted (..., latent)")
-    _require.floating("log_var", log_var)
     _require.shape("log_var", log_var, tuple(mean.shape), f"the shape of mean, {tuple(mean.shape)}")
     _require.floating("log_var", log_var)
     for name, value in (("prior_mean", prior_mean), ("prior_log_var", prior_log_var)):
