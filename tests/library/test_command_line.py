@@ -307,11 +307,11 @@ BAD = [
     (["train", "--latent", "9" * 30], "--latent is 999999999999999999999999999999; wanted an integer below"),
     (
         ["train", "--samples", "9" * 30],
-        "argument samples is 999999999999999999999999999999; wanted an integer",
+        "--samples is 999999999999999999999999999999; wanted an integer",
     ),
     (
         ["train", "--threads", "9" * 30],
-        "argument threads is 999999999999999999999999999999; wanted an integer",
+        "--threads is 999999999999999999999999999999; wanted an integer",
     ),
     (["train", "--save-every", "-1"], "save_every is -1"),
     (["train", "--samples", "-5"], "samples is -5"),

@@ -136,7 +136,6 @@ FLOATS = [
     ("log_prob", torch.ones(2), lambda t: likelihoods.bits_per_dim(t, 2)),
     ("logits", torch.ones(2, 6), likelihoods.Bernoulli()),
     ("mean", torch.ones(2, 6), likelihoods.Gaussian()),
-    ("eigenvalues", torch.ones(2), lambda t: laboratory.waterfill(t, 1.0)),
     ("mean", torch.ones(3, 2), lambda t: laboratory.grid_elbo_surgery(t, torch.ones(3, 2))),
     ("std", torch.ones(3, 2), lambda t: laboratory.grid_elbo_surgery(torch.ones(3, 2), t)),
     ("x", torch.ones(3, 2), laboratory.Ring().log_prob),

@@ -124,8 +124,9 @@ def run(
     """
     try:
         arguments = parser.parse_args(argv)
+        options = {action.dest: action.option_strings for action in parser._actions}
         for name, value in vars(arguments).items():
-            refuse_huge(f"argument {name}", value)
+            refuse_huge((options.get(name) or [f"argument {name}"])[-1], value)
         arguments.words = [*parser.prog.split(), *argv]
     except (Usage, ValueError) as error:
         return complain(parser.prog, error)

@@ -286,8 +286,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in _COMMANDS:
         parser, action = _COMMANDS[words[0]]
-        goes_on = "stopped; the same command goes on from here"
-        return run(parser(), words[1:], action, stopped=lambda _: goes_on)
+        return run(parser(), words[1:], action, stopped="stopped; the same command goes on from here")
     frame = Parser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} COMMAND ...",

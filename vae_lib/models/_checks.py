@@ -56,7 +56,7 @@ def check_makers(**makers: Any) -> None:
             raise ValueError(f"{name} is {maker!r}; wanted a module that returns a distribution when called")
 
 
-def check_event(maker: str, made: Distribution, event: str) -> Distribution:
+def check_event(maker: str, made: Any, event: str) -> Distribution:
     """Refuse what is no distribution, and one whose log_prob would not be one number per example."""
     if not isinstance(made, Distribution):
         raise ValueError(

@@ -301,7 +301,7 @@ class Concatenated(nn.Module):
 
     def forward(
         self, first: Float[Tensor, "*samples_and_batch features"], y: Float[Tensor, "*batch conditions"]
-    ) -> Distribution | Float[Tensor, "*samples_and_batch outputs"]:
+    ) -> Distribution | Float[Tensor, "*rest outputs"]:
         shape = torch.broadcast_shapes(first.shape[:-1], y.shape[:-1])
         both = torch.cat([first.expand(*shape, -1), y.expand(*shape, -1)], dim=-1)
         return self.module(both)  # (..., features + conditions)

@@ -45,7 +45,7 @@ class DiagonalNormal(Independent):
         """
         return Independent(self.base_dist, 1).expand(torch.Size(batch_shape))
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "*samples_and_batch latent"]) -> Float[Tensor, "*rest"]:
         """ln q(z) in nats, (k, batch) for z (k, batch, latent).
 
         Raises:

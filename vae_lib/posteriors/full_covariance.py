@@ -28,7 +28,7 @@ class FullCovarianceNormal(MultivariateNormal):
                 [3.0000, 9.2500]])
     """
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "*samples_and_batch latent"]) -> Float[Tensor, "*rest"]:
         """ln q(z) in nats, (k, batch) for z (k, batch, latent).
 
         Raises:
