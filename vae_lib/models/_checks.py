@@ -5,8 +5,10 @@ to be waited for in every step. Where a network of the reader or a distribution 
 is about its own insides; then there is time to find out which argument was at fault, and to name that one.
 """
 
+import functools
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from vae_lib import _require
 
 __all__ = [
     "TROUBLE",
+    "blaming_x",
     "called",
     "check_event",
     "check_images",
@@ -25,6 +28,8 @@ __all__ = [
     "per_example",
     "scored",
 ]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 TROUBLE = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
 _SIZES = re.compile(r"size|shape|dimension|dtype")  # torch's complaints about tensors that do not fit
@@ -47,6 +52,21 @@ def look(name: str, value: Tensor) -> None:
     """Refuse what no network can read: no tensor, whole numbers, NaN and infinities."""
     _require.floating(name, value)
     _require.finite(name, value)
+
+
+def blaming_x(method: Method) -> Method:
+    """Where the method fails although x alone is at fault, let it say so."""
+
+    @functools.wraps(method)
+    def blaming(self: nn.Module, x: Tensor, *arguments: Any, **named: Any) -> Any:
+        try:
+            return method(self, x, *arguments, **named)
+        except TROUBLE as error:
+            trouble = error
+        look("x", x)
+        raise trouble
+
+    return cast(Method, blaming)
 
 
 def check_makers(**makers: Any) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
-from vae_lib.models._checks import TROUBLE, called, check_event, check_images, check_makers, look, scored
+from vae_lib.models._checks import blaming_x, called, check_event, check_images, check_makers, look, scored
 
 __all__ = ["AutoEncoder"]
 
@@ -82,6 +82,7 @@ class AutoEncoder(nn.Module):
         """
         return check_event("decoder", called("decoder", self.decoder, "z", z), "pixels")
 
+    @blaming_x
     def loss_terms(
         self, x: Float[Tensor, "*batch pixels"], k: int = 1
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
@@ -102,13 +103,8 @@ class AutoEncoder(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
-        try:
-            reconstruction = scored(self.decode(self._code(x)), x)
-            return reconstruction, torch.zeros_like(reconstruction)
-        except TROUBLE as error:
-            trouble = error
-        look("x", x)
-        raise trouble
+        reconstruction = scored(self.decode(self._code(x)), x)
+        return reconstruction, torch.zeros_like(reconstruction)
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "*batch pixels"]) -> Float[Tensor, "*batch pixels"]:

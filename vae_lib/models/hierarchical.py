@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import (
-    TROUBLE,
+    blaming_x,
     called,
     check_event,
     check_images,
@@ -168,6 +168,7 @@ class HierarchicalVAE(nn.Module):
             priors.append(likelihood)
         return [*priors, self.prior]
 
+    @blaming_x
     def draw(self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False) -> Draw:
         r"""What `log_weights` draws, with the two terms of the log-weights apart.
 
@@ -190,14 +191,6 @@ class HierarchicalVAE(nn.Module):
             >>> [h.shape for h in model.draw(torch.zeros(5, 64), k=7).latents]
             [torch.Size([7, 5, 4]), torch.Size([7, 5, 2])]
         """
-        try:
-            return self._draw(x, k, detach_posterior)
-        except TROUBLE as error:
-            trouble = error
-        look("x", x)
-        raise trouble
-
-    def _draw(self, x: Tensor, k: int, detach_posterior: bool) -> Draw:
         h, posteriors = self._column(x, k)
         if detach_posterior:
             # the layers above were drawn from h itself: these views are the way of the log-weights alone

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 from vae_lib import _require
 from vae_lib.bounds import beta_elbo
 from vae_lib.models._checks import (
-    TROUBLE,
+    blaming_x,
     called,
     check_event,
     check_images,
@@ -205,6 +205,7 @@ class VAE(nn.Module):
         """
         return self.draw(x, k, detach_posterior).log_weights
 
+    @blaming_x
     def draw(self, x: Float[Tensor, "*batch pixels"], k: int = 1, detach_posterior: bool = False) -> Draw:
         r"""What `log_weights` draws, with the two terms of the log-weights apart.
 
@@ -229,14 +230,6 @@ class VAE(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
-        try:
-            return self._draw(x, k, detach_posterior)
-        except TROUBLE as error:
-            trouble = error
-        look("x", x)
-        raise trouble
-
-    def _draw(self, x: Tensor, k: int, detach_posterior: bool) -> Draw:
         posterior, prior = self._posterior_and_prior(x)
         if detach_posterior:
             z = draws(posterior, k)  # (k, batch, latent)
@@ -245,6 +238,7 @@ class VAE(nn.Module):
             z, log_q = drawn(posterior, k)
         return Draw(self._log_likelihood(x, z), log_q - self._prior_log_prob(prior, z), (z,))
 
+    @blaming_x
     def loss_terms(
         self,
         x: Float[Tensor, "*batch pixels"],
@@ -285,16 +279,6 @@ class VAE(nn.Module):
         """
         check_images(x)
         _require.positive_integer("k", k)
-        try:
-            return self._loss_terms(x, k, analytic_kl, by_latent)
-        except TROUBLE as error:
-            trouble = error
-        look("x", x)
-        raise trouble
-
-    def _loss_terms(
-        self, x: Tensor, k: int, analytic_kl: bool | None, by_latent: bool
-    ) -> tuple[Tensor, Tensor]:
         posterior, prior = self._posterior_and_prior(x)
         q, p = (one_by_one(posterior), one_by_one(prior)) if by_latent else (posterior, prior)
         rate = None if analytic_kl is False else _closed_form(q, p)

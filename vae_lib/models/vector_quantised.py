@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lib import _require
-from vae_lib.models._checks import TROUBLE, called, check_event, check_images, check_makers, look, scored
+from vae_lib.models._checks import blaming_x, called, check_event, check_images, check_makers, look, scored
 
 __all__ = ["VQVAE", "Quantised", "VQTerms"]
 
@@ -213,6 +213,7 @@ class VQVAE(nn.Module):
         made = called("decoder", self.decoder, "c, the entries of the indices,", c)
         return check_event("decoder", made, "pixels")
 
+    @blaming_x
     def terms(self, x: Float[Tensor, "*batch pixels"]) -> VQTerms:
         """The three terms of the loss, one value per example each.
 
@@ -230,14 +231,6 @@ class VQVAE(nn.Module):
             >>> [term.shape for term in vq_mlp_vae(64, seed=0).terms(torch.zeros(5, 64))]
             [torch.Size([5]), torch.Size([5]), torch.Size([5])]
         """
-        try:
-            return self._terms(x)
-        except TROUBLE as error:
-            trouble = error
-        look("x", x)
-        raise trouble
-
-    def _terms(self, x: Tensor) -> VQTerms:
         vectors = self._vectors(x)
         _, entries, straight_through = self.quantise(vectors)
         return VQTerms(
