@@ -13,7 +13,7 @@ from vae_lib.likelihoods._image import LevelImage, at_least_float32, check_outpu
 
 __all__ = ["DiscretizedLogistic"]
 
-_BOUND = 15.0  # of the learned ln s; beyond it the parameter is softened
+_BOUND = 30.0  # of the learned ln s; beyond it the parameter is softened
 
 
 class DiscretizedLogistic(nn.Module):

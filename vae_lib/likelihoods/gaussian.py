@@ -13,7 +13,7 @@ from vae_lib.likelihoods._image import Image, check_output
 
 __all__ = ["Gaussian", "optimal_variance"]
 
-_BOUND = 15.0  # of the learned ln σ²; beyond it the parameter is softened
+_BOUND = 30.0  # of the learned ln σ²; beyond it the parameter is softened
 
 
 class Gaussian(nn.Module):
@@ -29,7 +29,7 @@ class Gaussian(nn.Module):
     .. math:: \sigma^2 = e^{\mathtt{log\_var}} + \sigma_{\min}^2,
 
     a floor that is reached smoothly, so that the gradient is not cut off there. Without a floor
-    a model that reproduces its data exactly drives the density to infinity. A `log_var` beyond ±15 is
+    a model that reproduces its data exactly drives the density to infinity. A `log_var` beyond ±30 is
     softened as `vae_lib.posteriors.bounded_log_var` does it, so that whatever number training makes of
     it the variance stays finite and the gradient alive.
 
