@@ -277,3 +277,12 @@ def test_members_of_an_aggregate_are_named():
     for bad in (torch.zeros(3, 2), None, D.Normal(torch.zeros(3), 1.0)):
         with pytest.raises(ValueError, match=r"posterior (is|has)"):
             aggregate_posterior(bad)
+
+
+def test_the_default_prior_has_the_precision_of_the_encoder():
+    """Otherwise a model in float64 could be trained, and not sampled from."""
+    made = mlp_vae(3, 2, (4,), seed=0).double()
+    model = VAE(made.encoder, made.decoder)
+    assert model.prior.mean.dtype == torch.float64
+    assert model.sample(4).dtype == torch.float64
+    assert VAE(mlp_vae(3, 2, (4,), seed=0).encoder, made.decoder).prior.mean.dtype == torch.float32

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
 from torch.distributions import Distribution
 
 from vae_lib.priors import StandardNormal
@@ -25,7 +26,10 @@ def prior_or_standard_normal(
             "prior is None and the encoder has no attribute `latent`; wanted one of them: "
             "set encoder.latent, or pass prior=StandardNormal(latent)"
         )
-    return StandardNormal(latent)
+    prior = StandardNormal(latent)
+    parameters = encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
+    weight = next(parameters, None)
+    return prior if weight is None else prior.to(weight.device, weight.dtype)
 
 
 def check_prior(prior: Distribution | Callable[..., Distribution]) -> None:
