@@ -14,6 +14,7 @@ from vae_lib.cards import (
     audit,
     complete_card,
     data_at_hand,
+    evaluate_again,
     origin,
     read_card,
     read_values,
@@ -242,6 +243,9 @@ def test_a_card_can_be_evaluated_again(copy, monkeypatch, capsys):
     for name in ("data", "examples", "samples", "seed"):
         assert after.evaluation[name] == before.evaluation[name]
     assert after.evaluation["log_likelihood"] != before.evaluation["log_likelihood"]
+    given = evaluate_again(copy, device="cpu")
+    assert given.training == after.training
+    assert given.evaluation["log_likelihood"] == after.evaluation["log_likelihood"]
     capsys.readouterr()
     (copy / "model.safetensors").write_bytes(b"")
     assert main(["card", str(copy), "--again"]) == 2
