@@ -12,6 +12,7 @@ __all__ = [
     "finite_number",
     "floating",
     "integer_within",
+    "is_integer",
     "number_within",
     "positive",
     "positive_integer",
@@ -73,10 +74,14 @@ def positive(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} holds {value.min().item():.6g}; wanted numbers greater than 0")
 
 
+def is_integer(value: object) -> bool:
+    """Whether the value is an integer, of Python or of NumPy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def integer_within(name: str, value: int, lowest: int, highest: int | None = None) -> None:
     """Refuse a number outside [lowest, highest], and what is no integer."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < lowest or (highest is not None and value > highest):
+    if not is_integer(value) or value < lowest or (highest is not None and value > highest):
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
 
@@ -96,7 +101,7 @@ def positive_integers(name: str, values: Sequence[int]) -> None:
 
 def seed(name: str, value: int) -> None:
     """Refuse what torch's generators take for no seed, or for another one."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**63:
+    if not is_integer(value) or not 0 <= value < 2**63:
         raise ValueError(f"{name} is {value!r}; wanted an integer from 0 to 2**63 - 1")
 
 

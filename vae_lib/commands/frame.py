@@ -124,7 +124,7 @@ def run(
     """
     try:
         arguments = parser.parse_args(argv)
-        options = {action.dest: action.option_strings for action in parser._actions}
+        options = {option.dest: option.option_strings for option in parser._actions}
         for name, value in vars(arguments).items():
             refuse_huge((options.get(name) or [f"argument {name}"])[-1], value)
         arguments.words = [*parser.prog.split(), *argv]

@@ -311,9 +311,7 @@ class _Walk:
         return (self._log_joint(z) - self.start.log_prob(z)).to(torch.float64)
 
 
-def _check(
-    model: VAE, chains: int, temperatures: int, leapfrogs: int, start: str, seed: int
-) -> None:
+def _check(model: VAE, chains: int, temperatures: int, leapfrogs: int, start: str, seed: int) -> None:
     if not isinstance(model, VAE):
         raise ValueError(f"model is of type {type(model).__name__}; wanted a VAE")
     for name, count in (("chains", chains), ("temperatures", temperatures), ("leapfrogs", leapfrogs)):

@@ -2,7 +2,6 @@ r"""How an estimate of ln p(x) grows with the number of importance samples."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -65,7 +64,7 @@ def convergence(
     """
     if isinstance(ks, str) or not isinstance(ks, Sequence):
         raise ValueError(f"ks is {ks!r}; wanted a list of integers")
-    whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in ks)
+    whole = all(map(_require.is_integer, ks))
     if not (len(ks) and whole and ks[0] >= 1 and all(few < many for few, many in pairwise(ks))):
         raise ValueError(f"ks is {tuple(ks)}; wanted whole numbers of at least 1, in ascending order")
     if chunk is not None:

@@ -192,7 +192,7 @@ def _best_gaussian(
     optimiser = Adam(q.named_parameters())
     for step in range(steps):
         z = q().rsample((samples,))
-        log_w = _log_joint(model, x, z) - q(detach=True).log_prob(z)  # (samples, batch)
+        log_w = model._log_joint(x, z) - q(detach=True).log_prob(z)  # (samples, batch)
         optimiser.zero_grad()
         (-log_w.mean(0).sum()).backward()  # a sum: every example climbs by itself
         optimiser.step(schedules.cosine(learning_rate, step, steps))
@@ -201,14 +201,10 @@ def _best_gaussian(
     return q
 
 
-def _log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    return model._log_joint(x, z)
-
-
 def _elbo(model: VAE, x: Tensor, q: Distribution) -> Tensor:
     """The ELBO of q with fresh draws, (batch,)."""
     z = q.sample((DRAWS_TO_CHOOSE,))
-    return (_log_joint(model, x, z) - q.log_prob(z)).mean(0)
+    return (model._log_joint(x, z) - q.log_prob(z)).mean(0)
 
 
 def _measure(

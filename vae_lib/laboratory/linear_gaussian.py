@@ -212,10 +212,10 @@ class LinearGaussianModel:
         self._check_data(x)
         if not len(x):  # torch makes no empty batch of these
             raise ValueError(f"x has shape {tuple(x.shape)}; wanted at least one example")
-        encoder_weight, _ = self.best_encoder()  # its means are the exact ones
-        _, factor = self._factors()
+        orthogonal, factor = self._factors()
+        mean = (x - self.bias) @ self._mean_weight(orthogonal, factor).T  # (batch, q)
         root = torch.linalg.solve_triangular(factor, self._eye(), upper=False)  # root root^T = M^-1
-        return MultivariateNormal((x - self.bias) @ encoder_weight.T, scale_tril=self.variance.sqrt() * root)
+        return MultivariateNormal(mean, scale_tril=self.variance.sqrt() * root)
 
     def elbo(
         self,
@@ -302,9 +302,7 @@ class LinearGaussianModel:
         """
         _require.positive_number("beta", beta)
         orthogonal, factor = self._factors(beta)
-        upper = orthogonal[: self.weight.shape[0]]  # (D, q)
-        encoder_weight = torch.linalg.solve_triangular(factor, upper.T, upper=False)
-        return encoder_weight, beta * self.variance / factor.square().sum(0)
+        return self._mean_weight(orthogonal, factor), beta * self.variance / factor.square().sum(0)
 
     def gap(self) -> Float[Tensor, ""]:
         r"""ln p(x) minus the ELBO of the best linear encoder: the same for every x.
@@ -383,6 +381,11 @@ class LinearGaussianModel:
         orthogonal, factor = orthogonal.flip(1), factor.flip(0, 1)
         sign = factor.diagonal().sign()
         return orthogonal * sign, factor * sign.unsqueeze(-1)
+
+    def _mean_weight(self, orthogonal: Tensor, factor: Tensor) -> Tensor:
+        """M^-1 W^T, (q, D): what x - b is multiplied by to give the mean of z."""
+        upper = orthogonal[: self.weight.shape[0]]  # (D, q)
+        return torch.linalg.solve_triangular(factor, upper.T, upper=False)
 
     def _eye(self) -> Tensor:
         return torch.eye(self.weight.shape[1], dtype=self.weight.dtype, device=self.weight.device)

@@ -27,8 +27,7 @@ def prior_or_standard_normal(
             "set encoder.latent, or pass prior=StandardNormal(latent)"
         )
     prior = StandardNormal(latent)
-    parameters = encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
-    weight = next(parameters, None)
+    weight = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
     return prior if weight is None else prior.to(weight.device, weight.dtype)
 
 

@@ -1,7 +1,7 @@
 """The settings of a training run."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 from vae_lib import _require
 from vae_lib.training.optimisers import OPTIMISERS
@@ -109,7 +109,7 @@ class TrainConfig:
 
     def __post_init__(self):
         for name, value in vars(self).items():  # NumPy's numbers cannot be written into a checkpoint
-            if isinstance(value, Integral) and not isinstance(value, bool):
+            if _require.is_integer(value):
                 object.__setattr__(self, name, int(value))
             elif isinstance(value, Real) and not isinstance(value, bool):
                 object.__setattr__(self, name, float(value))
